@@ -1,0 +1,59 @@
+# Every target makes what it needs: on a machine with Python, make and a compiler, `make demo` and `make test` are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
+IMAGES ?=
+PORT ?= 8000
+
+.PHONY: demo test check bench test-train locks clean
+
+demo: $(VENV)/cpu.stamp
+	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "not train"
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench
+
+test-train: .venv-train/stamp
+	.venv-train/bin/python -m pytest -m train
+
+$(VENV)/cpu.stamp: requirements/cpu.txt pyproject.toml
+	$(call make_venv,$(VENV))
+	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/cpu.txt
+	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/cpu.stamp requirements/dev.txt
+	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	touch $@
+
+.venv-train/stamp: requirements/train.txt pyproject.toml
+	$(call make_venv,.venv-train)
+	$(UV) pip install -q --python .venv-train/bin/python --require-hashes -r requirements/train.txt
+	$(UV) pip install -q --python .venv-train/bin/python --no-deps -e .
+	touch $@
+
+# uv, where the machine has none, comes from pip into a folder of its own.
+define make_venv
+	@test -x "$(UV)" || { $(PYTHON) -m venv $(VENV)/uv && $(VENV)/uv/bin/pip install -q uv; }
+	test -x $(1)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON) $(1)
+endef
+
+# Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all.
+locks:
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu -o requirements/cpu.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev -c requirements/cpu.txt -o requirements/dev.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu -o requirements/gpu.txt
+
+clean:
+	rm -rf $(VENV) .venv-train

@@ -1,0 +1,1 @@
+"""The dual encoder: export, model store, preprocessing, tokenising, ONNX inference, training, evaluation."""

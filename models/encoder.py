@@ -1,0 +1,127 @@
+"""`DualEncoder`: the two ONNX towers of one model, ready to embed pictures and texts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.manifest import Manifest, read_manifest
+from models.sessions import Device, Session
+from models.tokenizing import TextTokenizer
+
+MAX_IMAGES = 32
+MAX_TEXTS = 64
+"""Largest batches given to a tower, so that its memory is bounded."""
+
+
+class TextEmbeddings(NamedTuple):
+    """Embeddings of n texts, with what the tokeniser saw of each."""
+
+    vectors: NDArray[np.float32]
+    """[n, dimension], unit length."""
+    truncated: NDArray[np.bool_]
+    """[n], whether the text was longer than the model's context."""
+    tokens: NDArray[np.int64]
+    """[n], tokens embedded, special ones included."""
+
+
+class Encoder(Protocol):
+    """What `indexer` and `app` need of a model."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of every embedding."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all that decides an embedding; vectors of two fingerprints are never compared."""
+
+    @property
+    def logit_scale(self) -> float:
+        """Temperature of the contrastive softmax: logits are `logit_scale * cosine`."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed RGB pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
+
+    def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """Embed texts; longer ones than the model's context are truncated and reported, never refused."""
+
+
+class DualEncoder:
+    """An exported model on one device. Thread-safe; build it with `DualEncoder.open`."""
+
+    def __init__(self, manifest: Manifest, image: Session, text: Session, tokenizer: TextTokenizer) -> None:
+        self.manifest = manifest
+        self._image = image
+        self._text = text
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def open(cls, folder: Path, *, device: Device = "auto", threads: int = 0) -> "DualEncoder":
+        """Load a model folder.
+
+        Args:
+            threads: Threads per tower; 0 takes one per physical core.
+
+        Raises:
+            ManifestInvalid: The folder's `model.json` is missing or wrong.
+            FileCorrupt: A tower cannot be loaded.
+            DeviceUnavailable: The device is not there.
+        """
+        manifest = read_manifest(folder)
+        tokenizer = TextTokenizer(
+            folder / "tokenizer.json", context_length=manifest.context_length, clean=manifest.clean
+        )
+        image, text = (Session(folder / f"{tower}.onnx", device=device, threads=threads) for tower in ("image", "text"))
+        return cls(manifest, image, text, tokenizer)
+
+    @property
+    def dimension(self) -> int:
+        return self.manifest.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        return self.manifest.fingerprint
+
+    @property
+    def logit_scale(self) -> float:
+        return self.manifest.logit_scale
+
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's execution providers in use, first choice first."""
+        return self._image.providers
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed RGB pictures of any size.
+
+        Returns:
+            float32 [n, dimension], unit length; [] gives shape (0, dimension).
+        """
+        rows = [np.empty((0, self.dimension), dtype=np.float32)]
+        for start in range(0, len(images), MAX_IMAGES):
+            pixels = [self.manifest.preprocessing.pixels(image) for image in images[start : start + MAX_IMAGES]]
+            rows.append(self._image.run(np.stack(pixels)))
+        return np.concatenate(rows)
+
+    def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
+        """Embed texts of any length; texts of like length go through the tower together, so that padding is small."""
+        ids, truncated = self._tokenizer(texts)
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
+        order = np.argsort(lengths, kind="stable")
+        for start in range(0, len(order), MAX_TEXTS):
+            chosen = order[start : start + MAX_TEXTS]
+            vectors[chosen] = self._text.run(self._pad([ids[index] for index in chosen]))
+        return TextEmbeddings(vectors, truncated, lengths)
+
+    def _pad(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+        """[n, l]: l is the longest row, or the whole context where the tower attends to padding."""
+        length = max(map(len, rows)) if self.manifest.dynamic_length else self.manifest.context_length
+        padded = np.full((len(rows), length), self.manifest.pad_id, dtype=np.int64)
+        for target, row in zip(padded, rows, strict=True):
+            target[: len(row)] = row
+        return padded

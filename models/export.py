@@ -1,0 +1,267 @@
+"""Any OpenCLIP model to ONNX, with its parity measured against the original (torch; not needed for serving)."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.encoder import DualEncoder
+from models.errors import ExportFailed
+from models.manifest import MANIFEST, Manifest, Precision, file_sha256
+from models.precision import convert_precision
+from models.preprocessing import Preprocessing
+from models.tokenizer_export import TextSettings, save_tokenizer
+
+MIN_PARITY = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.95}
+"""Lowest cosine with the original that an export may have; int8 is a real approximation, so its figure is recorded."""
+
+_PARITY_TEXTS = ["a", "red dress", "a photo of two dogs on a beach, one of them with a blue ball", "word " * 200]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model to export: its torch module and what only its configuration knows."""
+
+    architecture: str
+    pretrained: str | None
+    model: nn.Module
+    preprocessing: Preprocessing
+    text: TextSettings
+    licence: str | None
+
+
+class ImageTower(nn.Module):
+    """uint8 [n, h, w, 3] -> unit-length float32 [n, d]; normalisation is inside, so that no caller gets it wrong."""
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("scale", 1 / (255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1)))
+        self.register_buffer("shift", _ratio(preprocessing).view(1, 3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embed pixels 0 to 255."""
+        scaled = pixels.permute(0, 3, 1, 2).float() * self.scale - self.shift
+        return functional.normalize(self.model.encode_image(scaled).float(), dim=-1)
+
+
+class TextTower(nn.Module):
+    """ids int64 [n, l] -> unit-length float32 [n, d]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids."""
+        return functional.normalize(self.model.encode_text(ids).float(), dim=-1)
+
+
+class CausalTextTower(nn.Module):
+    """OpenCLIP's causal text tower for any length up to the context.
+
+    Each token sees only those before it and the pooled one is the end of text, so what follows cannot change the
+    result. OpenCLIP's own forward adds all positions and the whole mask; this one slices both.
+    """
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        self.pool = getattr(tower, "pool_type", None) or tower.text_pool_type
+        self.eos_id = getattr(tower, "eos_id", None) or getattr(tower, "text_eos_id", None)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids."""
+        tower, length = self.tower, ids.shape[1]
+        states = tower.token_embedding(ids) + tower.positional_embedding[:length]
+        states = tower.ln_final(tower.transformer(states, attn_mask=tower.attn_mask[:length, :length]))
+        wanted = ids if self.pool == "argmax" else (ids == self.eos_id).int()
+        pooled = states[torch.arange(ids.shape[0]), wanted.argmax(dim=-1)]
+        projection = tower.text_projection
+        if isinstance(projection, nn.Linear):
+            pooled = projection(pooled)
+        elif projection is not None:
+            pooled = pooled @ projection
+        return functional.normalize(pooled.float(), dim=-1)
+
+
+def load_source(architecture: str, pretrained: str | None, *, seed: int = 0) -> Source:
+    """Build an OpenCLIP model with its weights and its own preprocessing.
+
+    Args:
+        architecture: A name OpenCLIP knows (`ViT-B-32`), or `local-dir:FOLDER` / `hf-hub:ORG/NAME`.
+        pretrained: A tag OpenCLIP knows, or a checkpoint file; None leaves weights made from `seed`.
+
+    Raises:
+        ExportFailed: Unknown name or tag, or weights that do not load.
+    """
+    torch.manual_seed(seed)
+    try:
+        model = open_clip.create_model(architecture, pretrained=pretrained).eval()
+        tokenizer = open_clip.get_tokenizer(architecture)
+    except Exception as error:  # open_clip raises RuntimeError, KeyError, OSError, huggingface_hub errors ...
+        raise ExportFailed(f"OpenCLIP cannot make {architecture} with weights {pretrained}: {error}") from error
+    card = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
+    preprocessing = Preprocessing.from_open_clip(open_clip.get_model_preprocess_cfg(model))
+    config = open_clip.get_model_config(architecture) or {}
+    settings = TextSettings.of(tokenizer, config.get("text_cfg", {}))
+    return Source(architecture, pretrained, model, preprocessing, settings, card.get("license"))
+
+
+def export_model(
+    architecture: str,
+    pretrained: str | None,
+    out: Path,
+    *,
+    name: str,
+    precision: Precision = "fp32",
+    licence: str | None = None,
+    seed: int = 0,
+) -> Manifest:
+    """Export a model into the folder `out`, complete or not at all.
+
+    Returns:
+        Its manifest, with the parity measured.
+
+    Raises:
+        ExportFailed: The model cannot be made, or the graphs differ from it by more than `MIN_PARITY`.
+        PreprocessingUnknown: Its preprocessing has a mode that Sightline does not implement.
+    """
+    source = load_source(architecture, pretrained, seed=seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}-") as temporary:
+        made = Path(temporary)
+        dynamic = _export_towers(source, made, precision)
+        save_tokenizer(source.text, made / "tokenizer.json")
+        manifest = _describe(source, made, name, precision, dynamic, licence)
+        _write(manifest, made)
+        manifest = manifest.model_copy(update={"parity": measure_parity(source, DualEncoder.open(made, device="cpu"))})
+        _require_parity(manifest)
+        _write(manifest, made)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+        made.mkdir()  # for TemporaryDirectory to remove
+    return manifest
+
+
+def text_tower(model: nn.Module) -> tuple[nn.Module, bool]:
+    """The tower to export, and whether a text may be trimmed to its own length.
+
+    Trimming is exact for causal towers that pool at the end of text, and for Hugging Face towers, which mask padding.
+    Towers that attend to padding (SigLIP, MobileCLIP) need the full context.
+    """
+    tower = getattr(model, "text", model)
+    if isinstance(tower, open_clip.hf_model.HFTextEncoder):
+        return TextTower(model), True
+    pool = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
+    causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
+    if causal and pool in ("argmax", "eos"):
+        return CausalTextTower(tower), True
+    return TextTower(model), False
+
+
+def measure_parity(source: Source, encoder: DualEncoder) -> dict[str, float]:
+    """Lowest cosine between the exported towers and the original, on pictures and texts that are hard on purpose."""
+    images = _parity_images()
+    texts = [text for text in _PARITY_TEXTS]
+    pixels = np.stack([source.preprocessing.pixels(image) for image in images])
+    with torch.inference_mode():
+        wanted_images = ImageTower(source.model, source.preprocessing)(torch.from_numpy(pixels))
+        wanted_texts = TextTower(source.model)(source.text.tokenizer(texts))
+    return {
+        "image": _lowest_cosine(encoder.encode_images(images), wanted_images.numpy()),
+        "text": _lowest_cosine(encoder.encode_texts(texts).vectors, wanted_texts.numpy()),
+    }
+
+
+def _ratio(preprocessing: Preprocessing) -> Tensor:
+    return torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
+
+
+def _export_towers(source: Source, folder: Path, precision: Precision) -> bool:
+    height, width = source.preprocessing.size
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    pixels = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    _export(ImageTower(source.model, source.preprocessing), pixels, {0: batch}, folder / "image.onnx", precision)
+    tower, dynamic = text_tower(source.model)
+    ids = source.text.tokenizer(["a photo", "two"]).long()
+    shape: dict[int, Any] = {0: batch}
+    if dynamic:
+        ids = ids[:, :8]
+        shape[1] = torch.export.Dim("length", min=2, max=source.text.context_length)
+    _export(tower, ids, shape, folder / "text.onnx", precision)
+    return dynamic
+
+
+def _export(tower: nn.Module, example: Tensor, shape: dict[int, Any], file: Path, precision: Precision) -> None:
+    try:
+        program = torch.onnx.export(tower.eval(), (example,), dynamo=True, dynamic_shapes=(shape,), verbose=False)
+    except Exception as error:
+        raise ExportFailed(f"torch cannot export {file.name}: {error}") from error
+    with tempfile.TemporaryDirectory() as temporary:
+        program.save(Path(temporary) / "graph.onnx")
+        graph = convert_precision(onnx.load(Path(temporary) / "graph.onnx"), precision)
+    # Weights go into the graph's own file unless they pass protobuf's 2 GB.
+    onnx.save_model(graph, file, save_as_external_data=graph.ByteSize() > 2**31 - 2**20, location=f"{file.name}.data")
+
+
+def _describe(
+    source: Source, folder: Path, name: str, precision: Precision, dynamic: bool, licence: str | None
+) -> Manifest:
+    bias = getattr(source.model, "logit_bias", None)
+    files = {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    with torch.inference_mode():
+        dimension = TextTower(source.model)(source.text.tokenizer(["a"])).shape[1]
+    return Manifest(
+        name=name,
+        architecture=source.architecture,
+        pretrained=source.pretrained,
+        licence=licence or source.licence,
+        precision=precision,
+        dimension=dimension,
+        preprocessing=source.preprocessing,
+        context_length=source.text.context_length,
+        dynamic_length=dynamic,
+        pad_id=source.text.pad_id,
+        clean=source.text.clean,
+        logit_scale=float(source.model.logit_scale.detach().exp()),
+        logit_bias=None if bias is None else float(bias.detach()),
+        files=files,
+        parity={},
+    )
+
+
+def _write(manifest: Manifest, folder: Path) -> None:
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _require_parity(manifest: Manifest) -> None:
+    for tower, cosine in manifest.parity.items():
+        if not cosine >= MIN_PARITY[manifest.precision]:
+            raise ExportFailed(
+                f"the exported {tower} tower has cosine {cosine:.5f} with the original; "
+                f"{manifest.precision} needs {MIN_PARITY[manifest.precision]}"
+            )
+
+
+def _parity_images() -> list[Image.Image]:
+    noise = np.random.default_rng(0)
+    shapes = [(224, 224), (333, 97), (64, 500), (17, 17)]
+    return [Image.fromarray(noise.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in shapes]
+
+
+def _lowest_cosine(made: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    return round(float((made * wanted).sum(axis=1).min()), 6)

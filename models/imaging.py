@@ -1,0 +1,79 @@
+"""Bytes from outside become pictures here, and nowhere else: hostile until decoded within limits."""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile, ImageOps
+
+from models.errors import ImageTooLarge, ImageUndecodable
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
+"""Decoders that are ever tried; MPO is what many cameras write under the name of JPEG."""
+
+MIME_TYPES = {"MPO": "image/jpeg"} | {name: f"image/{name.lower()}" for name in FORMATS if name != "MPO"}
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What one picture may cost: encoded bytes, decoded pixels (width x height), animation frames."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 50_000_000
+    max_frames: int = 100
+
+
+def decode_image(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Decode the first frame as RGB, upright according to its EXIF orientation, transparency on white.
+
+    The declared type is never asked for: the bytes alone decide.
+
+    Raises:
+        ImageTooLarge: More bytes, pixels or frames than `limits` allow; nothing was decoded.
+        ImageUndecodable: Not a complete picture in one of `FORMATS`.
+    """
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"the picture has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed")
+    try:
+        # Pillow's own bomb warning is replaced by our limit, which is checked before any pixel is decoded.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_dimensions(image, limits)
+            return _upright_rgb(image)
+    except ImageTooLarge:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"the picture has more than the {limits.max_pixels:,} pixels allowed") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen kinds of error on hostile bytes
+        raise ImageUndecodable(f"not a complete picture in a supported format ({', '.join(FORMATS[:-1])})") from error
+
+
+def image_type(data: bytes) -> str:
+    """MIME type judged by the bytes of an already decoded picture, e.g. `image/png`."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return MIME_TYPES[image.format or ""]
+
+
+def _check_dimensions(image: Image.Image, limits: ImageLimits) -> None:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(f"the picture has {width} x {height} pixels; at most {limits.max_pixels:,} are allowed")
+    frames = getattr(image, "n_frames", 1)
+    if frames > limits.max_frames:
+        raise ImageTooLarge(f"the picture has {frames} frames; at most {limits.max_frames} are allowed")
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.has_transparency_data:
+        layer = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    if upright.mode.startswith("I;16"):
+        # Pillow clips 16-bit grey to 255 when it converts; scaling keeps the picture.
+        upright = upright.convert("I").point([value / 256 for value in range(65536)], "L")
+    return upright.convert("RGB")
+
+
+assert not ImageFile.LOAD_TRUNCATED_IMAGES  # a truncated picture must raise, never be filled with grey

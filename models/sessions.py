@@ -1,0 +1,75 @@
+"""How a graph is run: ONNX Runtime sessions and execution providers."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from models.errors import DeviceUnavailable, FileCorrupt
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+_PROVIDERS = {
+    "cpu": ["CPUExecutionProvider"],
+    "cuda": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    "tensorrt": ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+}
+
+
+def choose_providers(device: Device) -> list[str]:
+    """Execution providers for a device, best first; `auto` takes CUDA when it is installed.
+
+    Raises:
+        DeviceUnavailable: The device's provider is not part of the installed ONNX Runtime.
+    """
+    installed = ort.get_available_providers()
+    if device == "auto":
+        device = "cuda" if "CUDAExecutionProvider" in installed else "cpu"
+    wanted = _PROVIDERS[device]
+    if wanted[0] not in installed:
+        raise DeviceUnavailable(
+            f"device {device!r} needs ONNX Runtime's {wanted[0]}; installed are {', '.join(installed)}. "
+            "Install the gpu extra (pip install 'sightline[gpu]') or choose --device cpu"
+        )
+    return wanted
+
+
+class Session:
+    """One graph with one input and one output, run on one device. Thread-safe.
+
+    Raises:
+        FileCorrupt: ONNX Runtime cannot load the file.
+        DeviceUnavailable: The provider is installed but did not start (driver or libraries are missing).
+    """
+
+    def __init__(self, file: Path, *, device: Device, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        providers = choose_providers(device)
+        try:
+            self._session = ort.InferenceSession(str(file), options, providers=providers)
+        except Exception as error:  # onnxruntime raises private pybind classes
+            raise FileCorrupt(f"{file} cannot be loaded by ONNX Runtime: {error}") from error
+        self.providers: list[str] = self._session.get_providers()
+        if device != "auto" and self.providers[0] != providers[0]:
+            raise DeviceUnavailable(f"{providers[0]} did not start; see ONNX Runtime's log for the missing library")
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
+        self._bound = self.providers[0] != "CPUExecutionProvider"
+
+    def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Run one batch; returns the graph's output as float32."""
+        if self._bound:
+            return self._run_bound(batch)
+        return np.asarray(self._session.run([self._output], {self._input: batch})[0])
+
+    def _run_bound(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """With the output bound to the device, one copy each way is made, and only when it is complete."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, np.ascontiguousarray(batch))
+        binding.bind_output(self._output, "cuda")
+        self._session.run_with_iobinding(binding)
+        return np.asarray(binding.copy_outputs_to_cpu()[0])

@@ -1,0 +1,59 @@
+"""Preprocessing alone; its equality with OpenCLIP is tested in tests/train."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from models.errors import PreprocessingUnknown
+from models.preprocessing import Preprocessing
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def make(mode: str, size: tuple[int, int] = (32, 32), fill: int = 255) -> Preprocessing:
+    return Preprocessing(size=size, mean=HALF, std=HALF, resize_mode=mode, fill_color=fill)
+
+
+@given(
+    mode=st.sampled_from(["shortest", "longest", "squash"]),
+    width=st.integers(1, 400),
+    height=st.integers(1, 400),
+    size=st.tuples(st.integers(8, 48), st.integers(8, 48)),
+)
+def test_any_picture_gets_the_size_of_the_model(mode: str, width: int, height: int, size: tuple[int, int]) -> None:
+    pixels = make(mode, size).pixels(Image.new("RGB", (width, height), "red"))
+    assert pixels.shape == (*size, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_longest_pads_with_the_fill_colour_and_shows_the_whole_picture() -> None:
+    pixels = make("longest").pixels(Image.new("RGB", (100, 50), "black"))
+    assert (pixels[:8] == 255).all()
+    assert (pixels[8:24] == 0).all()
+    assert (pixels[24:] == 255).all()
+
+
+def test_shortest_crops_the_centre() -> None:
+    picture = Image.new("RGB", (96, 32), "red")
+    picture.paste((0, 0, 255), (32, 0, 64, 32))
+    assert (make("shortest").pixels(picture)[:, 2:-2] == (0, 0, 255)).all()
+
+
+def test_squash_ignores_the_aspect_ratio() -> None:
+    picture = Image.new("RGB", (100, 10), "red")
+    picture.paste((0, 0, 255), (50, 0, 100, 10))
+    pixels = make("squash").pixels(picture)
+    assert (pixels[:, :14] == (255, 0, 0)).all()
+    assert (pixels[:, -14:] == (0, 0, 255)).all()
+
+
+def test_a_picture_a_million_times_longer_than_wide_costs_no_memory() -> None:
+    assert make("shortest", (224, 224)).pixels(Image.new("RGB", (1, 1_000_000), "red")).shape == (224, 224, 3)
+
+
+@pytest.mark.parametrize("field", [{"resize_mode": "stretch"}, {"interpolation": "lanczos"}])
+def test_an_unknown_mode_raises(field: dict[str, str]) -> None:
+    with pytest.raises(PreprocessingUnknown, match=next(iter(field.values()))):
+        Preprocessing.from_open_clip({"size": 32, "mean": HALF, "std": HALF, **field})
