@@ -1,0 +1,233 @@
+"""Every error as an RFC 9457 problem document: one table says which class has which status and type.
+
+    RequestError            what only the HTTP face can find wrong
+    ├── JsonInvalid             the body is not JSON
+    ├── MediaTypeUnsupported    the body is of a type that this route does not read
+    ├── BodyTooLarge            the body has more bytes than the settings allow
+    ├── Unauthorized            no API key, or a wrong one
+    ├── DimensionsUnsupported   embeddings of another length than the model's
+    ├── TokensUnsupported       token ids where a text is expected
+    └── NotReady                something that serving needs is missing
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, TypeGuard
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from app.schemas.problem import FieldError, Problem
+from indexer import errors as indexer_errors
+from indexer.errors import IndexerError
+from models import errors as model_errors
+from models.errors import ModelError
+
+logger = logging.getLogger("sightline")
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class RequestError(HTTPException):
+    """Base of what only the HTTP face can find wrong.
+
+    It is Starlette's exception because FastAPI lets no other one pass while it reads a body.
+    """
+
+    def __init__(self, detail: str, pointer: str | None = None) -> None:
+        super().__init__(STATUS_AND_TYPE[type(self)][0], detail)
+        self.pointer = pointer
+
+
+class JsonInvalid(RequestError):
+    """The body is not JSON."""
+
+
+class MediaTypeUnsupported(RequestError):
+    """The body is of a type that this route does not read."""
+
+
+class BodyTooLarge(RequestError):
+    """The body has more bytes than the settings allow."""
+
+
+class Unauthorized(RequestError):
+    """No API key, or a wrong one."""
+
+
+class DimensionsUnsupported(RequestError):
+    """Embeddings of another length than the model's."""
+
+
+class TokensUnsupported(RequestError):
+    """Token ids where a text is expected."""
+
+
+class NotReady(RequestError):
+    """Something that serving needs is missing."""
+
+
+STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
+    JsonInvalid: (400, "invalid-json"),
+    MediaTypeUnsupported: (415, "media-type-unsupported"),
+    BodyTooLarge: (413, "body-too-large"),
+    Unauthorized: (401, "unauthorized"),
+    DimensionsUnsupported: (400, "dimensions-unsupported"),
+    TokensUnsupported: (400, "tokens-unsupported"),
+    NotReady: (503, "not-ready"),
+    indexer_errors.CollectionNotFound: (404, "collection-not-found"),
+    indexer_errors.CollectionConflict: (409, "collection-conflict"),
+    indexer_errors.CollectionNameInvalid: (422, "collection-name-invalid"),
+    indexer_errors.CursorInvalid: (400, "cursor-invalid"),
+    indexer_errors.DataFolderInUse: (503, "data-folder-in-use"),
+    indexer_errors.FingerprintMismatch: (409, "fingerprint-mismatch"),
+    indexer_errors.ImageFetchFailed: (422, "image-fetch-failed"),
+    indexer_errors.ImageUrlForbidden: (422, "url-forbidden"),
+    indexer_errors.ItemInvalid: (422, "item-invalid"),
+    indexer_errors.ItemNotFound: (404, "item-not-found"),
+    indexer_errors.OriginalMissing: (404, "original-missing"),
+    indexer_errors.QueryInvalid: (422, "query-invalid"),
+    indexer_errors.SourceInvalid: (422, "source-invalid"),
+    indexer_errors.VectorInvalid: (422, "vector-invalid"),
+    model_errors.ModelNotFound: (404, "model-not-found"),
+    model_errors.ManifestInvalid: (503, "model-unavailable"),
+    model_errors.FileCorrupt: (503, "model-unavailable"),
+    model_errors.PreprocessingUnknown: (503, "model-unavailable"),
+    model_errors.DeviceUnavailable: (503, "model-unavailable"),
+    model_errors.ExportFailed: (500, "internal-error"),
+    model_errors.TrainingFailed: (500, "internal-error"),
+    model_errors.ImageUndecodable: (422, "image-undecodable"),
+    model_errors.ImageTooLarge: (413, "image-too-large"),
+}
+"""Each leaf of the three error trees, with the status and the stable word that clients see."""
+
+
+
+class FieldFault(Exception):
+    """An error of a lower room, with the place in the request that caused it."""
+
+    def __init__(self, error: IndexerError | ModelError, pointer: str) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.pointer = pointer
+
+
+@contextmanager
+def blame(pointer: str) -> Iterator[None]:
+    """Name the field of the request that any error raised inside comes from."""
+    try:
+        yield
+    except (IndexerError, ModelError) as error:
+        raise FieldFault(error, error_pointer(error) or pointer) from error
+
+
+def error_pointer(error: Exception) -> str | None:
+    """The field that an error knows to be at fault."""
+    return error.pointer if isinstance(error, IndexerError | RequestError) else None
+
+
+ProblemError = IndexerError | ModelError | RequestError
+
+_WORDS = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
+
+
+def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
+    """Describe an error to the client; of a fault on the server's side only the kind is told.
+
+    Args:
+        pointer: Where in the request the fault is, when the error does not know.
+    """
+    status, word = STATUS_AND_TYPE[type(error)]
+    detail = error.detail if status < 500 or isinstance(error, RequestError) else "the server's log says why"
+    pointer = error_pointer(error) or pointer
+    errors = None if pointer is None or status >= 500 else [FieldError(pointer=pointer, detail=detail)]
+    return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A response that carries a problem document."""
+    content = problem.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, problem.status, headers, MEDIA_TYPE)
+
+
+async def answer_error(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for the errors of `STATUS_AND_TYPE`."""
+    pointer = None
+    if isinstance(error, FieldFault):
+        error, pointer = error.error, error.pointer
+    assert isinstance(error, ProblemError)
+    problem = problem_of(error, pointer)
+    if problem.status >= 500:
+        logger.error("%s %s: %s", request.method, request.url.path, error)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}
+    return problem_response(problem, headers.get(problem.status))
+
+
+async def answer_http_exception(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for what Starlette and FastAPI raise themselves: no route, wrong method, bad form."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    word = _WORDS.get(error.status_code, phrase.lower().replace(" ", "-"))
+    detail = str(error.detail)
+    if error.status_code in (404, 405) and detail == phrase:
+        detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
+    return problem_response(
+        Problem(type=word, title=_title(word), status=error.status_code, detail=detail), error.headers
+    )
+
+
+async def answer_validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for a request that breaks its schema: names each field at fault."""
+    assert isinstance(error, RequestValidationError)
+    return problem_response(invalid_request(error.errors(), error.body))
+
+
+def invalid_request(errors: Sequence[Any], body: object) -> Problem:
+    """Describe what pydantic found wrong with a request whose parsed body is `body`."""
+    fields = [_field_error(error, body) for error in errors]
+    detail = "; ".join(f"{field.pointer or field.location}: {field.detail}" for field in fields[:3])
+    more = f" (and {len(fields) - 3} more)" if len(fields) > 3 else ""
+    word = "invalid-request"
+    return Problem(type=word, title=_title(word), status=422, detail=detail + more, errors=fields)
+
+
+def _field_error(error: Any, body: object) -> FieldError:
+    location, *path = error["loc"]
+    missing = error["type"] in ("missing", "extra_forbidden")
+    if location != "body":
+        pointer = "".join(f"/{_escape(part)}" for part in path[:1])
+    else:
+        pointer = _pointer(path, body, missing=missing)
+    detail = str(error["msg"]).removeprefix("Value error, ")
+    return FieldError(location=location, pointer=pointer, detail=detail[:1].lower() + detail[1:])
+
+
+def _pointer(path: Sequence[str | int], body: object, *, missing: bool) -> str:
+    """JSON pointer of a pydantic location: parts that the body does not have are names of types, and left out."""
+    pointer = ""
+    for number, part in enumerate(path):
+        last = number == len(path) - 1
+        if _has(body, part):
+            body = body[part]
+        elif not (last and missing):
+            continue
+        pointer += f"/{_escape(part)}"
+    return pointer
+
+
+def _has(body: object, part: str | int) -> TypeGuard[Any]:
+    if isinstance(body, list):
+        return isinstance(part, int) and part < len(body)
+    return isinstance(body, Mapping) and part in body
+
+
+def _escape(part: str | int) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def _title(word: str) -> str:
+    return word.replace("-", " ").capitalize()

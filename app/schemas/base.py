@@ -1,0 +1,51 @@
+"""The strictness that all schemas share, and the types that several use."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from indexer.types import Modality
+
+MAX_TEXT_LENGTH = 100_000
+"""Characters; far beyond what any encoder reads, and little enough that tokenising never becomes an attack."""
+
+MAX_ID_LENGTH = 256
+
+
+class Schema(BaseModel):
+    """Base of every request and response: unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty or blank")
+    return text
+
+
+def _some_positive(weights: dict[Modality, float]) -> dict[Modality, float]:
+    if not any(weights.values()):
+        raise ValueError("at least one weight must be above 0")
+    return weights
+
+
+ItemIdField = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, examples=["sku-1042"])]
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), AfterValidator(_not_blank)]
+ImageReference = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="An `http(s)` URL or a `data:` URI. What it is, its bytes decide, not its declared type.",
+        examples=["https://shop.example/pictures/1042.jpg"],
+    ),
+]
+ModelName = Annotated[str, Field(min_length=1, max_length=100, examples=["default"])]
+Vector = Annotated[list[float], Field(min_length=1, max_length=65_536)]
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Weights = Annotated[dict[Modality, Weight], AfterValidator(_some_positive)]
+Metadata = Annotated[
+    dict[str, JsonValue],
+    Field(description="Any JSON object; it is stored and given back.", examples=[{"brand": "Puma", "price": 49.9}]),
+]
+JsonObject = dict[str, Any]

@@ -1,0 +1,81 @@
+"""What can be configured, in one frozen class: flags go before `SIGHTLINE_*` variables, those before `sightline.toml`."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from models.imaging import ImageLimits
+
+CONFIG_FILE = Path("sightline.toml")
+
+
+class Settings(BaseSettings):
+    """Built once, where the process starts, and given to `create_app`; lower rooms receive values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SIGHTLINE_", toml_file=CONFIG_FILE, env_ignore_empty=True, frozen=True, extra="forbid"
+    )
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(
+        default=Path("sightline-data"),
+        description="Folder of the catalogue, the original pictures, the index and added models.",
+    )
+    model: str = Field(
+        default="default",
+        description="Model of the collection `default` when it is first made, and of requests that name none.",
+    )
+    device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        default="auto", description="Where the model runs; `auto` takes a GPU when there is one."
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads per tower; 0 takes one per physical core.")
+    max_image_bytes: int = Field(default=20 * 2**20, ge=1, description="Most bytes of one encoded picture.")
+    max_image_pixels: int = Field(default=50_000_000, ge=1, description="Most pixels of one decoded picture.")
+    max_image_frames: int = Field(default=100, ge=1, description="Most frames of one animated picture.")
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Most bytes of one request's body.")
+    max_batch_items: int = Field(default=512, ge=1, description="Most items in one batch request.")
+    max_embedding_inputs: int = Field(default=2048, ge=1, description="Most inputs in one embeddings request.")
+    image_url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="Networks that picture URLs may lead to although they are not public, e.g. 10.1.0.0/16.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, min_length=16, description="Key that every request to the API must carry as a bearer token."
+    )
+    allow_anonymous: bool = Field(
+        default=False, description="Serve on other addresses than loopback without a key: anyone can then write."
+    )
+    shutdown_timeout_s: int = Field(
+        default=10, ge=0, description="Seconds that running requests get to end after SIGTERM."
+    )
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What one picture may cost."""
+        return ImageLimits(self.max_image_bytes, self.max_image_pixels, self.max_image_frames)
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the models that `sightline model add` made."""
+        return self.data_dir / "models"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,1 @@
+"""Catalogue and search: items, vectors, generations, FAISS segments, fusion, ingest."""

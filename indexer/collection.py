@@ -1,0 +1,346 @@
+"""`Collection`: items in, hits out; the write path and the read path of one collection."""
+
+import base64
+import binascii
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
+from indexer.errors import CursorInvalid, ItemNotFound, OriginalMissing
+from indexer.originals import Originals
+from indexer.preparation import Prepared, prepare
+from indexer.query import Candidate, EmbeddedTerm, embed_terms, search_targets
+from indexer.types import (
+    MODALITIES,
+    CollectionInfo,
+    CollectionSettings,
+    Duplicate,
+    Failed,
+    Hit,
+    IndexInfo,
+    Item,
+    Modality,
+    NewItem,
+    SearchRequest,
+    SearchResult,
+    Status,
+    Upserted,
+    Vector,
+)
+from indexer.vector_index import VectorIndex
+from models.encoder import Encoder
+from models.imaging import ImageLimits
+
+log = logging.getLogger(__name__)
+
+NEAR_DUPLICATE = 0.98
+"""Cosine of two image vectors from which their pictures count as near duplicates."""
+MAX_DUPLICATES = 5
+
+
+class Collection:
+    """A named set of items with one active generation. Thread-safe; made by `indexer.collections.Collections`."""
+
+    def __init__(
+        self,
+        row: CollectionRow,
+        catalogue: Catalogue,
+        originals: Originals,
+        index_folder: Path,
+        encoder: Encoder,
+        limits: ImageLimits,
+    ) -> None:
+        self._row, self._catalogue, self._originals = row, catalogue, originals
+        self.encoder, self._limits = encoder, limits
+        # Held from before a commit until the index has taken it over: catalogue and index change as one.
+        self._writes = threading.RLock()
+        self._compacting = threading.Lock()
+        self._indexes: dict[Modality, VectorIndex] = {
+            modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
+        }
+
+    @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._row.name
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """What it was made with."""
+        return self._row.settings
+
+    @property
+    def generation(self) -> int:
+        """Number of the active generation."""
+        return self._row.generation
+
+    def info(self) -> CollectionInfo:
+        """Counts, the model and the state of the index."""
+        sizes = [index.sizes for index in self._indexes.values()]
+        main, delta, memory = (sum(column) for column in zip(*sizes, strict=True))
+        return CollectionInfo(
+            name=self.name,
+            settings=self.settings,
+            fingerprint=self._row.fingerprint,
+            dimension=self._row.dimension,
+            generation=self.generation,
+            items=self._catalogue.count_items(self._row.pk),
+            vectors={modality: index.count for modality, index in self._indexes.items()},
+            index=IndexInfo("flat", main, delta, memory),
+            created_at=self._row.created_at,
+        )
+
+    # Writing
+
+    def upsert(self, new: Sequence[NewItem], *, find_duplicates: bool = False) -> list[Upserted | Failed]:
+        """Create, update or leave unchanged; when it returns, what it reports as stored is durable and searchable.
+
+        Items are written in one transaction; an id that comes again begins the next one. A bad item is reported in
+        its place and stops no other.
+
+        Args:
+            find_duplicates: Also look for items with the same or nearly the same picture.
+
+        Returns:
+            One result per item, in order.
+        """
+        results: list[Upserted | Failed] = []
+        for batch in _batches_of_different_ids(new):
+            stored = self._upsert_different(batch)
+            results += [stored[item.id] for item in batch]
+        if find_duplicates:
+            results = [self._with_duplicates(result) if isinstance(result, Upserted) else result for result in results]
+        return results
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove items; no later search finds them. Returns how many of the ids there were."""
+        with self._writes:
+            deleted, pictures, written = self._catalogue.delete(self._row, ids)
+            self._take_over(written)
+        self._originals.remove(pictures, self._catalogue.referenced_images)
+        self._compact_if_needed()
+        return deleted
+
+    # Reading
+
+    def get(self, id_: str) -> Item:
+        """One item; raises `ItemNotFound`."""
+        return self._stored(id_).item
+
+    def items(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
+        """A page of items in order of creation, and the cursor of the next page, None after the last.
+
+        Raises:
+            CursorInvalid: Not a cursor of this method.
+        """
+        page = self._catalogue.page(self._row.pk, limit + 1, _decode_cursor(cursor))
+        more = len(page) > limit
+        page = page[:limit]
+        return [stored.item for stored in page], _encode_cursor(page[-1].pk) if more else None
+
+    def image(self, id_: str) -> tuple[bytes, str, str]:
+        """The original picture: bytes, MIME type, SHA-256; raises `ItemNotFound` or `OriginalMissing`."""
+        item = self.get(id_)
+        data = self._originals.read(item.image_sha256) if item.image_sha256 else None
+        if data is None or item.image_sha256 is None:
+            raise OriginalMissing(f"item {id_!r} has no stored picture")
+        return data, item.image_type or "application/octet-stream", item.image_sha256
+
+    def vectors(self, id_: str) -> dict[Modality, Vector]:
+        """The item's embeddings, float32 [dimension] per modality; raises `ItemNotFound`."""
+        pk = self._stored(id_).pk
+        return self._catalogue.item_vectors(self._row.generation_pk, [pk]).get(pk, {})
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """Embed the query, search the target modalities, fuse, and read the page of hits.
+
+        Raises:
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.query.embed_terms`.
+        """
+        started = time.perf_counter()
+        terms = embed_terms(request.terms, self.encoder, self._limits, self._catalogue, self._row)
+        embedded = time.perf_counter()
+        targets = self._targets(request)
+        wanted = request.offset + request.limit
+        candidates = search_targets(terms, targets, self._indexes, self._catalogue, self._row, wanted)
+        if request.min_score is not None:
+            candidates = [candidate for candidate in candidates if candidate.score >= request.min_score]
+        hits = self._hydrate(candidates[request.offset : wanted], request.include_vectors)
+        ended = time.perf_counter()
+        return SearchResult(
+            hits=hits,
+            total=self._searchable(targets, terms),
+            generation=self.generation,
+            truncated=any(term.truncated for term in terms),
+            embed_ms=1000 * (embedded - started),
+            search_ms=1000 * (ended - embedded),
+            total_ms=1000 * (ended - started),
+        )
+
+    # Trust
+
+    def verify(self) -> list[str]:
+        """Compare the index with the catalogue, vector by vector; empty when they are equal."""
+        with self._writes:
+            return [problem for index in self._indexes.values() for problem in index.problems()]
+
+    def compact(self) -> None:
+        """Build new main segments from the catalogue and swap them in; searches and writes go on."""
+        with self._compacting:
+            for index in self._indexes.values():
+                index.compact(self._writes)
+
+    def _upsert_different(self, new: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
+        ids = [item.id for item in new]
+        while True:
+            known = self._catalogue.items(self._row.pk, ids)
+            prepared = prepare(new, known, self.encoder, self._limits)
+            with self._writes:
+                # Embedding is slow and runs without the lock; what changed meanwhile is prepared anew.
+                if _hashes(self._catalogue.items(self._row.pk, ids)) == _hashes(known):
+                    self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known)
+                    break
+        self._compact_if_needed()
+        return self._results(new, known, prepared)
+
+    def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem]) -> None:
+        if not prepared:
+            return
+        pictures = {
+            made.change.image_sha256: made.image
+            for made in prepared
+            if self.settings.store_originals and made.image is not None and made.change.image_sha256
+        }
+        with self._originals.stored(pictures):
+            written = self._catalogue.write(self._row, [made.change for made in prepared])
+        self._take_over(written)
+        replaced = {stored.item.image_sha256 for stored in known.values() if stored.item.image_sha256}
+        self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
+
+    def _take_over(self, written: Written) -> None:
+        """Bring a committed write into the index; it is acknowledged only after that."""
+        for modality, index in self._indexes.items():
+            try:
+                index.apply(written.added[modality], written.dropped[modality])
+            except Exception:
+                log.exception("the %s index of %s missed a write and is replayed", modality, self.name)
+                index.reload()
+
+    def _results(
+        self, new: Sequence[NewItem], known: dict[str, StoredItem], prepared: dict[str, Prepared | Failed]
+    ) -> dict[str, Upserted | Failed]:
+        stored = self._catalogue.items(self._row.pk, [item.id for item in new])
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
+        results: dict[str, Upserted | Failed] = {}
+        for id_ in (item.id for item in new):
+            made = prepared.get(id_)
+            if isinstance(made, Failed):
+                results[id_] = made
+                continue
+            own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
+            status: Status = "unchanged" if made is None else "updated" if id_ in known else "created"
+            modalities = tuple(modality for modality in MODALITIES if modality in own)
+            results[id_] = Upserted(id_, status, modalities, _alignment(own), bool(made and made.truncated))
+        return results
+
+    def _with_duplicates(self, result: Upserted) -> Upserted:
+        stored = self._stored(result.id)
+        scores: dict[str, float] = {}
+        if "image" in result.modalities:
+            vector = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk])[stored.pk]["image"]
+            found = self._indexes["image"].search(vector, MAX_DUPLICATES + 1)
+            near = self._catalogue.items_by_pk(found.items.tolist())
+            for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
+                if score >= NEAR_DUPLICATE and pk in near:
+                    scores[near[pk].item.id] = min(score, 1.0)
+        if stored.item.image_sha256:
+            same = self._catalogue.same_image(self._row.pk, stored.item.image_sha256, MAX_DUPLICATES + 1)
+            scores.update(dict.fromkeys(same, 1.0))
+        scores.pop(result.id, None)
+        best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
+        duplicates = tuple(Duplicate(id_, score) for id_, score in best)
+        return Upserted(result.id, result.status, result.modalities, result.alignment, result.truncated, duplicates)
+
+    def _targets(self, request: SearchRequest) -> dict[Modality, float]:
+        asked = self.settings.modality_weights if request.target is None else request.target
+        return {modality: weight for modality, weight in asked.items() if weight > 0 and self._indexes[modality].count}
+
+    def _searchable(self, targets: dict[Modality, float], terms: Sequence[EmbeddedTerm]) -> int:
+        """Items that could be hits: those with a vector of a target modality, less the items of the query."""
+        if len(targets) == len(MODALITIES):
+            own = {term.item_pk for term in terms} - {None}
+            return self._catalogue.count_items(self._row.pk) - len(own)
+        pks = [term.item_pk for term in terms if term.item_pk is not None]
+        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
+        return sum(
+            self._indexes[modality].count - sum(modality in vectors for vectors in own_vectors.values())
+            for modality in targets
+        )
+
+    def _hydrate(self, candidates: Sequence[Candidate], with_vectors: bool) -> list[Hit]:
+        pks = [candidate.item_pk for candidate in candidates]
+        stored = self._catalogue.items_by_pk(pks)
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, pks) if with_vectors else {}
+        return [
+            Hit(item.id, candidate.score, candidate.scores, item, vectors.get(candidate.item_pk))
+            for candidate in candidates
+            if candidate.item_pk in stored  # else it was deleted while this search ran
+            for item in [stored[candidate.item_pk].item]
+        ]
+
+    def _stored(self, id_: str) -> StoredItem:
+        stored = self._catalogue.items(self._row.pk, [id_]).get(id_)
+        if stored is None:
+            raise ItemNotFound(f"no item {id_!r} in collection {self.name!r}")
+        return stored
+
+    def _compact_if_needed(self) -> None:
+        if not any(index.needs_compaction() for index in self._indexes.values()) or self._compacting.locked():
+            return
+        threading.Thread(target=self.compact, name=f"compact-{self.name}", daemon=True).start()
+
+
+def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:
+    """Cut before each item whose id was already in the batch, so that later ones win in order."""
+    batches: list[list[NewItem]] = []
+    seen: set[str] = set()
+    for item in new:
+        if not batches or item.id in seen:
+            batches.append([])
+            seen = set()
+        batches[-1].append(item)
+        seen.add(item.id)
+    return batches
+
+
+def _hashes(stored: dict[str, StoredItem]) -> dict[str, str]:
+    return {id_: item.content_hash for id_, item in stored.items()}
+
+
+def _alignment(vectors: dict[Modality, Vector]) -> float | None:
+    """Cosine of an item's image and text, where it has both."""
+    if len(vectors) < len(MODALITIES):
+        return None
+    image, text = vectors["image"], vectors["text"]
+    return float(image @ text / (np.linalg.norm(image) * np.linalg.norm(text)))
+
+
+def _encode_cursor(pk: int) -> str:
+    return base64.urlsafe_b64encode(str(pk).encode()).decode()
+
+
+def _decode_cursor(cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    try:
+        pk = int(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        if 0 <= pk < 2**63:
+            return pk
+    except (ValueError, binascii.Error):
+        pass
+    raise CursorInvalid(f"{cursor!r} is not a cursor of this collection", "/cursor")

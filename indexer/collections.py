@@ -1,0 +1,143 @@
+"""`Collections`: a data folder opened, with every collection in it."""
+
+import fcntl
+import re
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from indexer.catalogue import Catalogue, CollectionRow
+from indexer.collection import Collection
+from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
+from indexer.originals import Originals
+from indexer.types import CollectionInfo, CollectionSettings
+from models.encoder import Encoder
+from models.imaging import ImageLimits
+
+DEFAULT = "default"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class Collections:
+    """All collections of one data folder; the folder has one writer at a time. Thread-safe.
+
+    Args:
+        open_encoder: The encoder of a model by name; raises `ModelNotFound`.
+
+    Raises:
+        DataFolderInUse: Another process has the folder open.
+    """
+
+    def __init__(
+        self, data_dir: Path, open_encoder: Callable[[str], Encoder], limits: ImageLimits | None = None
+    ) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
+        self._lock_file = _lock_folder(data_dir)
+        self._catalogue = Catalogue(data_dir / "catalogue.db")
+        self._originals = Originals(data_dir / "originals")
+        self._changes = threading.RLock()
+        self._open: dict[str, Collection] = {}
+        for row in self._catalogue.collections():
+            self._open[row.name] = self._open_collection(row)
+        if DEFAULT not in self._open:
+            self.put(DEFAULT, CollectionSettings())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and give the folder free."""
+        self._catalogue.close()
+        self._lock_file.close()
+
+    def ready(self) -> None:
+        """Raise unless the database answers."""
+        self._catalogue.ping()
+
+    def put(self, name: str, settings: CollectionSettings) -> tuple[CollectionInfo, bool]:
+        """Create a collection, or confirm that it exists with these settings.
+
+        Returns:
+            The collection, and whether it was created now.
+
+        Raises:
+            CollectionNameInvalid: Not 1 to 100 letters, digits, dots, underscores and hyphens.
+            CollectionConflict: It exists with other settings.
+            ModelNotFound: No such model.
+        """
+        if not _NAME.fullmatch(name):
+            raise CollectionNameInvalid(
+                "a collection's name has 1 to 100 letters, digits, '.', '_' and '-', and begins with a letter or digit"
+            )
+        with self._changes:
+            known = self._open.get(name)
+            if known is None:
+                encoder = self._open_encoder(settings.model)
+                row = self._catalogue.create_collection(name, settings, encoder.fingerprint, encoder.dimension)
+                self._open[name] = self._open_collection(row)
+                return self._open[name].info(), True
+            if replace(settings, modality_weights=dict(settings.modality_weights)) != known.settings:
+                raise CollectionConflict(f"collection {name!r} exists with other settings; delete it first")
+            return known.info(), False
+
+    def get(self, name: str) -> Collection:
+        """A collection by name; raises `CollectionNotFound`."""
+        try:
+            return self._open[name]
+        except KeyError:
+            raise CollectionNotFound(f"no collection {name!r}; there are {', '.join(sorted(self._open))}") from None
+
+    def infos(self) -> list[CollectionInfo]:
+        """All collections by name."""
+        return [collection.info() for _, collection in sorted(self._open.items())]
+
+    def delete(self, name: str) -> None:
+        """Remove a collection with its items, pictures and index; `default` comes back empty.
+
+        Raises:
+            CollectionNotFound: No such collection.
+        """
+        with self._changes:
+            self.get(name)
+            row = next(row for row in self._catalogue.collections() if row.name == name)
+            del self._open[name]
+            pictures = self._catalogue.delete_collection(row.pk)
+            self._originals.remove(pictures, self._catalogue.referenced_images)
+            shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)
+            if name == DEFAULT:
+                self.put(DEFAULT, CollectionSettings())
+
+    def _open_collection(self, row: CollectionRow) -> Collection:
+        encoder = self._open_encoder(row.settings.model)
+        if encoder.fingerprint != row.fingerprint:
+            raise CollectionConflict(
+                f"collection {row.name!r} was embedded with model {row.settings.model!r} of fingerprint "
+                f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
+            )
+        return Collection(row, self._catalogue, self._originals, self._index_folder(row), encoder, self._limits)
+
+    def _index_folder(self, row: CollectionRow) -> Path:
+        return self._data_dir / "index" / str(row.pk) / str(row.generation_pk)
+
+
+def _lock_folder(data_dir: Path) -> IO[str]:
+    """Hold the folder until the process ends: two writers would each miss what the other adds to its index."""
+    file = (data_dir / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DataFolderInUse(
+            f"{data_dir} is in use by another Sightline process; stop it or choose another --data-dir"
+        ) from error
+    return file

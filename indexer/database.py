@@ -1,0 +1,116 @@
+"""The catalogue's schema (SQLAlchemy Core) and its engine: SQLite in WAL mode."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy import Column as C
+from sqlalchemy import Table as T
+
+SCHEMA_VERSION = 1
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time that is always UTC: SQLite keeps no zone."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+collections = T(
+    "collections",
+    metadata,
+    C("pk", Integer, primary_key=True),
+    C("name", String, nullable=False, unique=True),
+    C("settings", JSON, nullable=False),
+    C("active_generation", Integer, nullable=False),
+    C("created_at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+generations = T(
+    "generations",
+    metadata,
+    C("pk", Integer, primary_key=True),
+    C("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    C("number", Integer, nullable=False),
+    C("model", String, nullable=False),
+    C("fingerprint", String, nullable=False),
+    C("dimension", Integer, nullable=False),
+    C("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("collection_pk", "number"),
+    sqlite_autoincrement=True,
+)
+
+items = T(
+    "items",
+    metadata,
+    C("pk", Integer, primary_key=True),
+    C("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    C("id", String, nullable=False),
+    C("text", String),
+    C("metadata", JSON, nullable=False),
+    C("image_sha256", String, index=True),
+    C("image_type", String),
+    C("content_hash", String, nullable=False),
+    C("created_at", UtcDateTime, nullable=False),
+    C("updated_at", UtcDateTime, nullable=False),
+    UniqueConstraint("collection_pk", "id"),
+    sqlite_autoincrement=True,
+)
+
+vectors = T(
+    "vectors",
+    metadata,
+    # The sequence number: ascending, never used again, new for every new or changed vector.
+    C("seq", Integer, primary_key=True),
+    C("generation_pk", ForeignKey("generations.pk", ondelete="CASCADE"), nullable=False),
+    C("item_pk", ForeignKey("items.pk", ondelete="CASCADE"), nullable=False),
+    C("modality", String, nullable=False),
+    C("vector", LargeBinary, nullable=False),  # float16, little-endian
+    UniqueConstraint("item_pk", "generation_pk", "modality"),
+    Index("vectors_by_generation", "generation_pk", "modality", "seq"),
+    sqlite_autoincrement=True,
+)
+
+
+def open_database(path: Path) -> Engine:
+    """Open or create the catalogue's SQLite file.
+
+    `synchronous=FULL` makes a commit durable against loss of power, not only against kill -9.
+    """
+    engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+    return engine

@@ -1,0 +1,70 @@
+"""Originals: the image bytes as they came, content-addressed by SHA-256, in a folder."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Originals:
+    """Image bytes under `folder/ab/cd/<sha256>`. Thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._in_flight: Counter[str] = Counter()
+
+    @contextmanager
+    def stored(self, contents: dict[str, bytes]) -> Iterator[None]:
+        """Store bytes by their SHA-256, durably, and keep them from removal while the block commits what refers to them."""
+        with self._lock:
+            self._in_flight.update(contents.keys())
+        try:
+            for sha256, data in contents.items():
+                self._write(sha256, data)
+            yield
+        finally:
+            with self._lock:
+                self._in_flight.subtract(contents.keys())
+                self._in_flight += Counter()  # drops what is at zero
+
+    def read(self, sha256: str) -> bytes | None:
+        """The bytes, or None where they are not stored."""
+        try:
+            return self._path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, candidates: Iterable[str], referenced: Callable[[set[str]], set[str]]) -> None:
+        """Remove those of `candidates` that nothing refers to and nobody is about to commit."""
+        with self._lock:
+            loose = {sha256 for sha256 in candidates if not self._in_flight[sha256]}
+            for sha256 in loose - referenced(loose):
+                self._path(sha256).unlink(missing_ok=True)
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256[2:4] / sha256
+
+    def _write(self, sha256: str, data: bytes) -> None:
+        path = self._path(sha256)
+        if path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{sha256}.{threading.get_ident()}.partial")
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,167 @@
+"""From new items to changes: limits and safe decode, content hash, embedding of what is new."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from indexer.catalogue import Change, StoredItem
+from indexer.errors import FingerprintMismatch, ItemInvalid, VectorInvalid
+from indexer.types import MODALITIES, Failed, Modality, NewItem, Vector
+from models.encoder import Encoder
+from models.errors import ModelError
+from models.imaging import ImageLimits, decode_image, image_type
+
+CHUNK = 32
+"""Items decoded at a time, so that a batch of large pictures does not lie in memory decoded all at once."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A change ready to be committed."""
+
+    change: Change
+    image: bytes | None
+    truncated: bool
+
+
+def prepare(
+    new: Sequence[NewItem], known: Mapping[str, StoredItem], encoder: Encoder, limits: ImageLimits
+) -> dict[str, Prepared | Failed]:
+    """Check, decode and embed items with different ids; only pictures and texts that changed are embedded.
+
+    Returns:
+        By id what to write, or why it cannot be; an unchanged item is not in the result.
+    """
+    made: dict[str, Prepared | Failed] = {}
+    for start in range(0, len(new), CHUNK):
+        drafts = []
+        for item in new[start : start + CHUNK]:
+            try:
+                draft = _Draft.of(item, known.get(item.id), encoder, limits)
+            except (ModelError, ItemInvalid, VectorInvalid, FingerprintMismatch) as error:
+                made[item.id] = Failed(item.id, error)
+                continue
+            if draft is not None:
+                drafts.append(draft)
+        made.update(_embed(drafts, encoder))
+    return made
+
+
+def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vector:
+    """A client's vector as unit-length float32 [dimension].
+
+    Raises:
+        VectorInvalid: Another length, a value that is not finite, or all zeros.
+    """
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.shape != (dimension,):
+        raise VectorInvalid(f"the vector has {vector.size} values; the model's embeddings have {dimension}", pointer)
+    norm = np.linalg.norm(vector)
+    if not np.isfinite(vector).all() or not np.isfinite(norm) or norm == 0:
+        raise VectorInvalid("the vector must be finite and not zero", pointer)
+    return np.asarray(vector / norm, dtype=np.float32)
+
+
+def content_hash(item: NewItem, image_sha256: str | None) -> str:
+    """SHA-256 (hex) over all that an item consists of; equal hashes mean that nothing changed."""
+    content = [image_sha256, item.text, item.metadata, item.vectors, item.fingerprint]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """An item that changed, checked and decoded, before it is embedded."""
+
+    item: NewItem
+    image_sha256: str | None
+    picture: Image.Image | None
+    mime: str | None
+    embed_text: bool
+    given: dict[Modality, Vector]
+    kept: tuple[Modality, ...]
+
+    @classmethod
+    def of(cls, item: NewItem, known: StoredItem | None, encoder: Encoder, limits: ImageLimits) -> "_Draft | None":
+        """Check an item against what is stored; None when it is unchanged."""
+        given = _given_vectors(item, encoder)
+        if item.image is None and not _has_words(item.text) and not given:
+            raise ItemInvalid("an item needs an image or a text that is not blank")
+        sha256 = None if item.image is None else hashlib.sha256(item.image).hexdigest()
+        if known and known.content_hash == content_hash(item, sha256):
+            return None
+        kept = _kept(item, sha256, known, given)
+        picture = mime = None
+        if item.image is not None and known and "image" in kept:
+            mime = known.item.image_type
+        elif item.image is not None:
+            decoded = decode_image(item.image, limits)
+            mime = image_type(item.image)
+            picture = None if "image" in given else decoded
+        embed_text = _has_words(item.text) and "text" not in kept and "text" not in given
+        return cls(item, sha256, picture, mime, embed_text, given, kept)
+
+
+def _has_words(text: str | None) -> bool:
+    return bool(text and text.strip())
+
+
+def _given_vectors(item: NewItem, encoder: Encoder) -> dict[Modality, Vector]:
+    if not item.vectors:
+        return {}
+    if item.fingerprint != encoder.fingerprint:
+        raise FingerprintMismatch(
+            f"the vectors were made by model {item.fingerprint}; the collection's is {encoder.fingerprint}",
+            "/fingerprint",
+        )
+    return {
+        modality: check_vector(values, encoder.dimension, f"/vectors/{modality}")
+        for modality, values in item.vectors.items()
+    }
+
+
+def _kept(
+    item: NewItem, sha256: str | None, known: StoredItem | None, given: Mapping[Modality, Vector]
+) -> tuple[Modality, ...]:
+    """Modalities whose stored vector is still right. Vectors that a client gave never count as such."""
+    if known is None:
+        return ()
+    same = {
+        "image": sha256 is not None and sha256 == known.item.image_sha256,
+        "text": _has_words(item.text) and item.text == known.item.text,
+    }
+    return tuple(m for m in MODALITIES if same[m] and m in known.item.modalities and m not in given)
+
+
+def _embed(drafts: Sequence[_Draft], encoder: Encoder) -> dict[str, Prepared | Failed]:
+    pictures = [draft.picture for draft in drafts if draft.picture is not None]
+    texts = [draft.item.text or "" for draft in drafts if draft.embed_text]
+    image_vectors = iter(encoder.encode_images(pictures))
+    embedded = encoder.encode_texts(texts)
+    text_vectors = iter(zip(embedded.vectors, embedded.truncated.tolist(), strict=True))
+    made: dict[str, Prepared | Failed] = {}
+    for draft in drafts:
+        vectors, truncated = dict(draft.given), False
+        if draft.picture is not None:
+            vectors["image"] = next(image_vectors)
+        if draft.embed_text:
+            vectors["text"], truncated = next(text_vectors)
+        made[draft.item.id] = Prepared(_change(draft, vectors), draft.item.image, truncated)
+    return made
+
+
+def _change(draft: _Draft, vectors: dict[Modality, Vector]) -> Change:
+    item = draft.item
+    return Change(
+        id=item.id,
+        text=item.text,
+        metadata=item.metadata,
+        image_sha256=draft.image_sha256,
+        image_type=draft.mime,
+        content_hash=content_hash(item, draft.image_sha256),
+        vectors=vectors,
+        kept=draft.kept,
+    )

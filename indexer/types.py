@@ -1,0 +1,153 @@
+"""The words of `indexer` as frozen data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.errors import IndexerError
+from models.errors import ModelError
+
+Modality = Literal["image", "text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Status = Literal["created", "updated", "unchanged"]
+Vector: TypeAlias = NDArray[np.float32]
+DEFAULT_WEIGHTS: Mapping[Modality, float] = {"image": 1.0, "text": 0.3}
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """What a client wants stored: at least one of image (encoded bytes), text and ready vectors."""
+
+    id: str
+    image: bytes | None = None
+    text: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    vectors: Mapping[Modality, list[float]] | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Another item with (nearly) the same picture; `score` is the cosine, 1.0 for identical bytes."""
+
+    id: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Upserted:
+    """An acknowledged item: durable, and found by the next search."""
+
+    id: str
+    status: Status
+    modalities: tuple[Modality, ...]
+    alignment: float | None
+    truncated: bool
+    duplicates: tuple[Duplicate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An item that was not stored, and why; the others of its batch were."""
+
+    id: str
+    error: IndexerError | ModelError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One catalogue entry as stored; times are UTC."""
+
+    id: str
+    text: str | None
+    metadata: dict[str, Any]
+    modalities: tuple[Modality, ...]
+    image_sha256: str | None
+    image_type: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a query, exactly one of text, image (encoded bytes), item (id) and vector; negative pushes away."""
+
+    weight: float = 1.0
+    text: str | None = None
+    image: bytes | None = None
+    item: str | None = None
+    vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What to look for; `target` says which vectors are searched and how much each counts."""
+
+    terms: tuple[Term, ...]
+    limit: int = 10
+    offset: int = 0
+    min_score: float | None = None
+    target: Mapping[Modality, float] | None = None
+    include_vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One found item; `score` is on the cosine scale of the primary target, `scores` are cosines per modality."""
+
+    id: str
+    score: float
+    scores: dict[Modality, float]
+    item: Item
+    vectors: dict[Modality, Vector] | None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A page of hits, best first; `total` is the number of items that could match."""
+
+    hits: list[Hit]
+    total: int
+    generation: int
+    truncated: bool
+    embed_ms: float
+    search_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """What a collection is made with, and keeps."""
+
+    model: str = "default"
+    modality_weights: Mapping[Modality, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
+    store_originals: bool = True
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """The state of a collection's index: vectors per kind of segment and their memory."""
+
+    kind: str
+    main: int
+    delta: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """A collection, described."""
+
+    name: str
+    settings: CollectionSettings
+    fingerprint: str
+    dimension: int
+    generation: int
+    items: int
+    vectors: dict[Modality, int]
+    index: IndexInfo
+    created_at: datetime
