@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Column,
     DateTime,
     Dialect,
     Engine,
@@ -15,13 +16,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Table,
     TypeDecorator,
     UniqueConstraint,
     create_engine,
     event,
 )
-from sqlalchemy import Column as C
-from sqlalchemy import Table as T
 
 SCHEMA_VERSION = 1
 
@@ -41,57 +41,57 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-collections = T(
+collections = Table(
     "collections",
     metadata,
-    C("pk", Integer, primary_key=True),
-    C("name", String, nullable=False, unique=True),
-    C("settings", JSON, nullable=False),
-    C("active_generation", Integer, nullable=False),
-    C("created_at", UtcDateTime, nullable=False),
+    Column("pk", Integer, primary_key=True),
+    Column("name", String, nullable=False, unique=True),
+    Column("settings", JSON, nullable=False),
+    Column("active_generation", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )
 
-generations = T(
+generations = Table(
     "generations",
     metadata,
-    C("pk", Integer, primary_key=True),
-    C("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
-    C("number", Integer, nullable=False),
-    C("model", String, nullable=False),
-    C("fingerprint", String, nullable=False),
-    C("dimension", Integer, nullable=False),
-    C("created_at", UtcDateTime, nullable=False),
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("model", String, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("dimension", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_pk", "number"),
     sqlite_autoincrement=True,
 )
 
-items = T(
+items = Table(
     "items",
     metadata,
-    C("pk", Integer, primary_key=True),
-    C("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
-    C("id", String, nullable=False),
-    C("text", String),
-    C("metadata", JSON, nullable=False),
-    C("image_sha256", String, index=True),
-    C("image_type", String),
-    C("content_hash", String, nullable=False),
-    C("created_at", UtcDateTime, nullable=False),
-    C("updated_at", UtcDateTime, nullable=False),
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    Column("id", String, nullable=False),
+    Column("text", String),
+    Column("metadata", JSON, nullable=False),
+    Column("image_sha256", String, index=True),
+    Column("image_type", String),
+    Column("content_hash", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_pk", "id"),
     sqlite_autoincrement=True,
 )
 
-vectors = T(
+vectors = Table(
     "vectors",
     metadata,
     # The sequence number: ascending, never used again, new for every new or changed vector.
-    C("seq", Integer, primary_key=True),
-    C("generation_pk", ForeignKey("generations.pk", ondelete="CASCADE"), nullable=False),
-    C("item_pk", ForeignKey("items.pk", ondelete="CASCADE"), nullable=False),
-    C("modality", String, nullable=False),
-    C("vector", LargeBinary, nullable=False),  # float16, little-endian
+    Column("seq", Integer, primary_key=True),
+    Column("generation_pk", ForeignKey("generations.pk", ondelete="CASCADE"), nullable=False),
+    Column("item_pk", ForeignKey("items.pk", ondelete="CASCADE"), nullable=False),
+    Column("modality", String, nullable=False),
+    Column("vector", LargeBinary, nullable=False),  # float16, little-endian
     UniqueConstraint("item_pk", "generation_pk", "modality"),
     Index("vectors_by_generation", "generation_pk", "modality", "seq"),
     sqlite_autoincrement=True,

@@ -18,7 +18,7 @@ class Originals:
 
     @contextmanager
     def stored(self, contents: dict[str, bytes]) -> Iterator[None]:
-        """Store bytes by their SHA-256, durably, and keep them from removal while the block commits what refers to them."""
+        """Store bytes by their SHA-256, durably, and keep them while the block commits what refers to them."""
         with self._lock:
             self._in_flight.update(contents.keys())
         try:

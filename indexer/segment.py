@@ -46,7 +46,7 @@ class Segment:
         items: int64 [n], primary key of each vector's item.
     """
 
-    def __init__(self, index: faiss.IndexFlat, seqs: NDArray[np.int64], items: NDArray[np.int64]) -> None:
+    def __init__(self, index: faiss.Index, seqs: NDArray[np.int64], items: NDArray[np.int64]) -> None:
         self._index = index
         self._seqs = seqs
         self._items = items
@@ -118,7 +118,8 @@ class Segment:
         k = min(k, self.live)
         if k == 0:
             return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-        parameters = faiss.SearchParameters(sel=self._live_selector()) if self._hidden.any() else None
+        # The stubs of faiss do not know the keyword that its own documentation uses.
+        parameters = faiss.SearchParameters(sel=self._live_selector()) if self._hidden.any() else None  # type: ignore[call-arg]
         similarities, positions = self._index.search(query[None, :], k, params=parameters)
         return Found(np.asarray(self._items[positions[0]]), similarities[0])
 
@@ -142,7 +143,7 @@ class Segment:
 
 
 def write_segment(
-    folder: Path, header: Header, seqs: NDArray[np.int64], items: NDArray[np.int64], index: faiss.IndexFlat
+    folder: Path, header: Header, seqs: NDArray[np.int64], items: NDArray[np.int64], index: faiss.Index
 ) -> None:
     """Write a segment folder, complete or not at all: a killed build leaves nothing that would be opened."""
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ class VectorIndex:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
         # FAISS reads and appends in one buffer, so a search must not run beside an append.
         self._lock = threading.RLock()
+        self._main = self._delta = Segment.empty(row.dimension)
+        self._moments = Moments(row.dimension)
         self.reload()
 
     @property
@@ -96,7 +98,7 @@ class VectorIndex:
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none."""
         with self._lock:
-            indexed = {}
+            indexed: dict[int, tuple[int, Vector]] = {}
             for segment in (self._main, self._delta):
                 seqs, items, vectors = segment.live_vectors()
                 indexed.update(zip(seqs.tolist(), zip(items.tolist(), vectors, strict=True), strict=True))

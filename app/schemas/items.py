@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import ImageReference, ItemIdField, JsonObject, Metadata, Schema, Text, Vector
+from app.schemas.base import MAX_TEXT_LENGTH, ImageReference, ItemIdField, JsonObject, Metadata, Schema, Vector
 from app.schemas.problem import Problem
 from indexer import types
 from indexer.types import Modality, Status
@@ -27,7 +27,7 @@ class ItemBody(Schema):
     )
 
     image: ImageReference | None = None
-    text: Text | None = None
+    text: str | None = Field(default=None, max_length=MAX_TEXT_LENGTH)
     metadata: Metadata = Field(default_factory=dict)
     vectors: dict[Modality, Vector] | None = Field(
         default=None, description="Ready vectors, instead of embedding here; they need `fingerprint`."
@@ -67,7 +67,6 @@ class StoredItem(Schema):
     status: Status
     modalities: list[Modality]
     alignment: float | None = Field(description="Cosine of its image and its text, when it has both.")
-    duplicates: list[Duplicate]
     truncated: bool = Field(description="The text was longer than the model reads; its end was not embedded.")
 
     @classmethod
@@ -78,9 +77,20 @@ class StoredItem(Schema):
             status=upserted.status,
             modalities=list(upserted.modalities),
             alignment=upserted.alignment,
-            duplicates=[Duplicate(id=other.id, score=other.score) for other in upserted.duplicates],
             truncated=upserted.truncated,
         )
+
+
+class PutItem(StoredItem):
+    """An acknowledged item, with those whose picture is the same or nearly the same."""
+
+    duplicates: list[Duplicate]
+
+    @classmethod
+    def of(cls, upserted: types.Upserted) -> "PutItem":
+        """From what the indexer tells."""
+        duplicates = [Duplicate(id=other.id, score=other.score) for other in upserted.duplicates]
+        return cls(**dict(StoredItem.of(upserted)), duplicates=duplicates)
 
 
 class RefusedItem(Schema):
@@ -125,7 +135,7 @@ class Item(Schema):
 
 
 class ItemPage(Schema):
-    """A page of items in the order of their ids."""
+    """A page of items, in the order in which they were first stored."""
 
     items: list[Item]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page; null on the last one.")

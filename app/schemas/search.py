@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from app.schemas.base import ImageReference, ItemIdField, JsonObject, Schema, Text, Vector, Weights
 from indexer.types import Modality
@@ -29,6 +29,13 @@ class Term(Schema):
         if sum(part is not None for part in given) != 1:
             raise ValueError("must have exactly one of text, image, item and vector")
         return self
+
+    @field_validator("weight")
+    @classmethod
+    def _not_zero(cls, weight: float) -> float:
+        if weight == 0:
+            raise ValueError("must not be 0")
+        return weight
 
 
 def _as_terms(query: Any) -> Any:

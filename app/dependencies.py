@@ -1,0 +1,82 @@
+"""What routes take: `Annotated` aliases over the state that the lifespan built."""
+
+from typing import Annotated
+from urllib.parse import quote, unquote
+
+from fastapi import Depends, Path, Request
+from pydantic import BeforeValidator
+
+from app.errors import blame
+from app.schemas.base import MAX_ID_LENGTH
+from app.state import Resources
+from indexer.collection import Collection
+from indexer.collections import Collections
+from indexer.images import load_image
+from models.store import ModelStore
+
+
+def _resources(request: Request) -> Resources:
+    resources = request.state.resources
+    assert isinstance(resources, Resources)
+    return resources
+
+
+TheResources = Annotated[Resources, Depends(_resources)]
+
+
+def _collections(resources: TheResources) -> Collections:
+    return resources.collections
+
+
+def _store(resources: TheResources) -> ModelStore:
+    return resources.store
+
+
+TheCollections = Annotated[Collections, Depends(_collections)]
+TheStore = Annotated[ModelStore, Depends(_store)]
+
+
+def _decode(part: str) -> str:
+    """A part of a path as it was before it was percent-encoded; see `KeepEncodedPaths`."""
+    return unquote(part, errors="strict")
+
+
+Name = Annotated[str, BeforeValidator(_decode), Path(description="Name of the collection.", examples=["default"])]
+ItemId = Annotated[
+    str,
+    BeforeValidator(_decode),
+    Path(description="Id of the item, percent-encoded.", min_length=1, max_length=MAX_ID_LENGTH),
+]
+
+
+def _collection(name: Name, collections: TheCollections) -> Collection:
+    return collections.get(name)
+
+
+TheCollection = Annotated[Collection, Depends(_collection)]
+
+
+class ImageLoader:
+    """Gives the bytes that an image string of a request refers to."""
+
+    def __init__(self, resources: TheResources) -> None:
+        self._settings = resources.settings
+
+    def __call__(self, reference: str, pointer: str) -> bytes:
+        """Load a `data:` URI or an URL.
+
+        Raises:
+            FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
+        """
+        with blame(pointer):
+            return load_image(
+                reference, self._settings.image_limits, self._settings.image_url_ranges, pointer=pointer
+            )
+
+
+LoadImage = Annotated[ImageLoader, Depends()]
+
+
+def image_path(collection: str, item_id: str) -> str:
+    """Where an item's picture is, relative to the server."""
+    return f"/v1/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}/image"

@@ -1,0 +1,53 @@
+"""The OpenAPI document: every operation names the problems that it answers with."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app.errors import MEDIA_TYPE
+from app.schemas.problem import Problem
+
+Responses = dict[int | str, dict[str, Any]]
+
+_MEANINGS = {
+    400: "Not a request that can be read.",
+    401: "No API key, or a wrong one.",
+    404: "No such collection, item or model.",
+    409: "In conflict with what is there.",
+    413: "The body or a picture is too large.",
+    415: "The body is of a type that is not read here.",
+    422: "A field is wrong; `errors` names it.",
+    503: "Something that serving needs is missing; try again after `Retry-After` seconds.",
+}
+
+
+def problems(*statuses: int) -> Responses:
+    """What a route answers beside its success, for its `responses`."""
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted(statuses)}
+
+
+READING = problems(401, 404, 422)
+WRITING = problems(400, 401, 404, 413, 415, 422, 503)
+
+
+class SightlineAPI(FastAPI):
+    """FastAPI, with problem documents declared as what they are."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if not self.openapi_schema:
+            document = get_openapi(
+                title=self.title, version=self.version, description=self.description, routes=self.routes
+            )
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _declare_problems(operation["responses"])
+            self.openapi_schema = document
+        return self.openapi_schema
+
+
+def _declare_problems(responses: dict[str, Any]) -> None:
+    for status, response in responses.items():
+        if int(status) >= 400:
+            response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}

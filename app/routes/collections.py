@@ -1,0 +1,38 @@
+"""Collections: made, listed, described, deleted."""
+
+from fastapi import APIRouter, Response
+
+from app.dependencies import Name, TheCollection, TheCollections, TheResources
+from app.openapi import READING, WRITING, problems
+from app.schemas.collections import Collection, CollectionBody, CollectionList
+from app.strict_json import StrictRoute
+
+router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=StrictRoute)
+
+
+@router.put(
+    "/{name}",
+    summary="Create a collection",
+    responses=WRITING | problems(409) | {201: {"model": Collection, "description": "It was created now."}},
+)
+def put_collection(name: Name, body: CollectionBody, resources: TheResources, response: Response) -> Collection:
+    """200 if it exists with these settings, 409 if it exists with others."""
+    info, created = resources.collections.put(name, body.settings(resources.settings.model))
+    response.status_code = 201 if created else 200
+    return Collection.of(info)
+
+
+@router.get("", summary="List collections", responses=problems(401))
+def list_collections(collections: TheCollections) -> CollectionList:
+    return CollectionList(collections=[Collection.of(info) for info in collections.infos()])
+
+
+@router.get("/{name}", summary="Describe a collection", responses=READING)
+def get_collection(collection: TheCollection) -> Collection:
+    return Collection.of(collection.info())
+
+
+@router.delete("/{name}", summary="Delete a collection", status_code=204, responses=READING)
+def delete_collection(name: Name, collections: TheCollections) -> None:
+    """With its items, pictures and index; `default` comes back empty."""
+    collections.delete(name)

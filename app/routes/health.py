@@ -1,0 +1,44 @@
+"""Whether the process lives, whether it can serve, and what it measures."""
+
+import logging
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app.dependencies import TheCollections, TheResources
+from app.errors import NotReady
+from app.openapi import problems
+from app.schemas.health import Health, Readiness
+
+router = APIRouter(tags=["health"])
+logger = logging.getLogger("sightline")
+
+
+@router.get("/healthz", summary="Whether the process lives")
+async def healthz() -> Health:
+    return Health()
+
+
+@router.get("/readyz", summary="Whether it can serve", responses=problems(503))
+def readyz(resources: TheResources) -> Readiness:
+    """Model loaded, database reachable, index open; else 503 names what is missing."""
+    missing = "model"
+    try:
+        encoder = resources.open_encoder(resources.settings.model)
+        missing = "database"
+        resources.collections.ready()
+        missing = "index"
+        resources.collections.infos()
+    except Exception as error:  # whatever it is, the server is not ready
+        logger.exception("not ready: %s", missing)
+        raise NotReady(f"the {missing} cannot be used; the server's log says why") from error
+    return Readiness(
+        model=resources.settings.model,
+        fingerprint=encoder.fingerprint,
+        device=list(getattr(encoder, "providers", ())),
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def metrics(request: Request, collections: TheCollections) -> Response:
+    return Response(request.app.state.metrics.render(collections), media_type=CONTENT_TYPE_LATEST)

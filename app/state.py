@@ -1,0 +1,42 @@
+"""What a running server holds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypedDict
+
+from app.encoders import Encoders, OpenEncoder
+from app.settings import Settings
+from indexer.collections import Collections
+from models.store import ModelStore
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything that routes work with."""
+
+    settings: Settings
+    store: ModelStore
+    open_encoder: OpenEncoder
+    collections: Collections
+
+
+class State(TypedDict):
+    """What the lifespan yields; it is in `request.state`."""
+
+    resources: Resources
+
+
+@contextmanager
+def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) -> Iterator[Resources]:
+    """Load the model and open the data folder; close it at the end.
+
+    Raises:
+        ModelError: The model cannot be used.
+        IndexerError: The data folder cannot be used.
+    """
+    store = ModelStore(settings.models_dir)
+    encoder_of = open_encoder or Encoders(settings, store)
+    encoder_of(settings.model)  # a server that cannot embed does not start
+    with Collections(settings.data_dir, encoder_of, settings.image_limits) as collections:
+        yield Resources(settings, store, encoder_of, collections)

@@ -1,0 +1,104 @@
+"""A catalogue into a collection, batch by batch, with every row accounted for."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from indexer.collection import Collection
+from indexer.errors import IndexerError
+from indexer.images import load_image
+from indexer.sources import BadRow, Row, Source
+from indexer.types import Failed, NewItem
+from models.errors import ImageTooLarge, ModelError
+from models.imaging import ImageLimits
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class RowError:
+    """A row that was not stored, and why."""
+
+    row: int
+    id: str
+    detail: str
+
+
+@dataclass
+class IngestReport:
+    """What became of the rows so far: done = created + updated + unchanged + failed."""
+
+    total: int
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    errors: list[RowError] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Rows that were not stored."""
+        return len(self.errors)
+
+    @property
+    def done(self) -> int:
+        """Rows dealt with."""
+        return self.created + self.updated + self.unchanged + self.failed
+
+    def count(self, status: str) -> None:
+        """Count one stored row by its status."""
+        setattr(self, status, getattr(self, status) + 1)
+
+
+def ingest(
+    collection: Collection,
+    source: Source,
+    *,
+    limits: ImageLimits,
+    on_progress: Callable[[IngestReport], None] = lambda report: None,
+) -> IngestReport:
+    """Upsert every row of a source; a bad row is reported and stops nothing."""
+    report = IngestReport(source.total)
+    for rows in batches(source, BATCH):
+        good = []
+        for row in rows:
+            try:
+                good.append((row.number, _new_item(row, limits)))
+            except (IndexerError, ModelError, OSError, ValueError) as error:
+                report.errors.append(RowError(row.number, row.id, str(error)))
+        results = collection.upsert([item for _, item in good])
+        for (number, item), result in zip(good, results, strict=True):
+            if isinstance(result, Failed):
+                report.errors.append(RowError(number, item.id, result.error.detail))
+            else:
+                report.count(result.status)
+        on_progress(report)
+    return report
+
+
+def read_file(path: Path, limits: ImageLimits) -> bytes:
+    """A picture's bytes; raises `ImageTooLarge` before reading more than the limit."""
+    size = path.stat().st_size
+    if size > limits.max_bytes:
+        raise ImageTooLarge(f"{path.name} has {size:,} bytes; at most {limits.max_bytes:,} are allowed")
+    return path.read_bytes()
+
+
+def batches(rows: Iterable[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
+    """Cut rows into lists of `size`."""
+    iterator = iter(rows)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _new_item(row: Row | BadRow, limits: ImageLimits) -> NewItem:
+    if isinstance(row, BadRow):
+        raise ValueError(row.detail)
+    match row.image:
+        case Path():
+            image: bytes | None = read_file(row.image, limits)
+        case str():
+            image = load_image(row.image, limits)
+        case None:
+            image = None
+    return NewItem(row.id, image, row.text, row.metadata)
