@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, delete, distinct, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from indexer.database import collections, generations, items, open_database, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector
@@ -152,8 +152,10 @@ class Catalogue:
     def delete_collection(self, pk: int) -> set[str]:
         """Remove a collection with all it holds; returns the SHA-256 of the pictures it referred to."""
         with self._write() as connection:
-            own = select(distinct(items.c.image_sha256)).where(
-                items.c.collection_pk == pk, items.c.image_sha256.is_not(None)
+            own = (
+                select(items.c.image_sha256)
+                .distinct()
+                .where(items.c.collection_pk == pk, items.c.image_sha256.is_not(None))
             )
             pictures = set(connection.execute(own).scalars())
             connection.execute(delete(collections).where(collections.c.pk == pk))
@@ -205,7 +207,7 @@ class Catalogue:
         with self._engine.connect() as connection:
             found: set[str] = set()
             for chunk in _chunks(sorted(candidates)):
-                query = select(distinct(items.c.image_sha256)).where(items.c.image_sha256.in_(chunk))
+                query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
                 found.update(connection.execute(query).scalars())
             return found
 

@@ -42,10 +42,11 @@ class Collections:
         self._originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
         self._open: dict[str, Collection] = {}
-        for row in self._catalogue.collections():
-            self._open[row.name] = self._open_collection(row)
-        if DEFAULT not in self._open:
-            self.put(DEFAULT, CollectionSettings())
+        try:
+            self._open_all()
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +117,12 @@ class Collections:
             shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)
             if name == DEFAULT:
                 self.put(DEFAULT, CollectionSettings())
+
+    def _open_all(self) -> None:
+        for row in self._catalogue.collections():
+            self._open[row.name] = self._open_collection(row)
+        if DEFAULT not in self._open:
+            self.put(DEFAULT, CollectionSettings())
 
     def _open_collection(self, row: CollectionRow) -> Collection:
         encoder = self._open_encoder(row.settings.model)

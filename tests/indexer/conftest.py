@@ -1,0 +1,35 @@
+"""A data folder with collections, embedded by the fake encoder."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from indexer.collection import Collection
+from indexer.collections import Collections
+from tests.fakes import FakeEncoder
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def open_folder(tmp_path: Path, encoder: FakeEncoder) -> Iterator[Callable[[], Collections]]:
+    """Open the same data folder, closing what was opened before: a restart."""
+    opened: list[Collections] = []
+
+    def open_() -> Collections:
+        if opened:
+            opened.pop().close()
+        opened.append(Collections(tmp_path / "data", lambda name: encoder))
+        return opened[-1]
+
+    yield open_
+    opened.pop().close()
+
+
+@pytest.fixture
+def collection(open_folder: Callable[[], Collections]) -> Collection:
+    return open_folder().get("default")
