@@ -12,6 +12,7 @@ from app.state import Resources
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.images import load_image
+from indexer.types import Item
 from models.store import ModelStore
 
 
@@ -69,14 +70,14 @@ class ImageLoader:
             FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
         """
         with blame(pointer):
-            return load_image(
-                reference, self._settings.image_limits, self._settings.image_url_ranges, pointer=pointer
-            )
+            return load_image(reference, self._settings.image_limits, self._settings.image_url_ranges, pointer=pointer)
 
 
 LoadImage = Annotated[ImageLoader, Depends()]
 
 
-def image_path(collection: str, item_id: str) -> str:
-    """Where an item's picture is, relative to the server."""
-    return f"/v1/collections/{quote(collection, safe='')}/items/{quote(item_id, safe='')}/image"
+def image_url(collection: Collection, item: Item) -> str | None:
+    """Where an item's picture is, relative to the server; None where it has none."""
+    if item.image_sha256 is None or not collection.settings.store_originals:
+        return None
+    return f"/v1/collections/{quote(collection.name, safe='')}/items/{quote(item.id, safe='')}/image"

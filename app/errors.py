@@ -1,13 +1,14 @@
 """Every error as an RFC 9457 problem document: one table says which class has which status and type.
 
-    RequestError            what only the HTTP face can find wrong
-    ├── JsonInvalid             the body is not JSON
-    ├── MediaTypeUnsupported    the body is of a type that this route does not read
-    ├── BodyTooLarge            the body has more bytes than the settings allow
-    ├── Unauthorized            no API key, or a wrong one
-    ├── DimensionsUnsupported   embeddings of another length than the model's
-    ├── TokensUnsupported       token ids where a text is expected
-    └── NotReady                something that serving needs is missing
+RequestError            what only the HTTP face can find wrong
+├── JsonInvalid             the body is not JSON
+├── MediaTypeUnsupported    the body is of a type that this route does not read
+├── BodyTooLarge            the body has more bytes than the settings allow
+├── BatchTooLarge           more items or inputs in one request than the settings allow
+├── Unauthorized            no API key, or a wrong one
+├── DimensionsUnsupported   embeddings of another length than the model's
+├── TokensUnsupported       token ids where a text is expected
+└── NotReady                something that serving needs is missing
 """
 
 import logging
@@ -25,7 +26,7 @@ from app.schemas.problem import FieldError, Problem
 from indexer import errors as indexer_errors
 from indexer.errors import IndexerError
 from models import errors as model_errors
-from models.errors import ModelError
+from models.errors import ImageError, ModelError
 
 logger = logging.getLogger("sightline")
 
@@ -55,6 +56,10 @@ class BodyTooLarge(RequestError):
     """The body has more bytes than the settings allow."""
 
 
+class BatchTooLarge(RequestError):
+    """More items or inputs in one request than the settings allow."""
+
+
 class Unauthorized(RequestError):
     """No API key, or a wrong one."""
 
@@ -75,6 +80,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     JsonInvalid: (400, "invalid-json"),
     MediaTypeUnsupported: (415, "media-type-unsupported"),
     BodyTooLarge: (413, "body-too-large"),
+    BatchTooLarge: (422, "batch-too-large"),
     Unauthorized: (401, "unauthorized"),
     DimensionsUnsupported: (400, "dimensions-unsupported"),
     TokensUnsupported: (400, "tokens-unsupported"),
@@ -106,7 +112,6 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
 """Each leaf of the three error trees, with the status and the stable word that clients see."""
 
 
-
 class FieldFault(Exception):
     """An error of a lower room, with the place in the request that caused it."""
 
@@ -115,10 +120,16 @@ class FieldFault(Exception):
         self.error = error
         self.pointer = pointer
 
+    @classmethod
+    def of(cls, error: IndexerError | ModelError, item_pointer: str = "") -> "FieldFault":
+        """What is wrong with the item that is at `item_pointer`."""
+        field = "/image" if isinstance(error, ImageError) else ""
+        return cls(error, item_pointer + (error_pointer(error) or field))
+
 
 @contextmanager
 def blame(pointer: str) -> Iterator[None]:
-    """Name the field of the request that any error raised inside comes from."""
+    """Name the field of the request that any error raised inside comes from, unless the error knows it."""
     try:
         yield
     except (IndexerError, ModelError) as error:
@@ -127,7 +138,7 @@ def blame(pointer: str) -> Iterator[None]:
 
 def error_pointer(error: Exception) -> str | None:
     """The field that an error knows to be at fault."""
-    return error.pointer if isinstance(error, IndexerError | RequestError) else None
+    return getattr(error, "pointer", None)
 
 
 ProblemError = IndexerError | ModelError | RequestError
@@ -143,7 +154,7 @@ def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
     """
     status, word = STATUS_AND_TYPE[type(error)]
     detail = error.detail if status < 500 or isinstance(error, RequestError) else "the server's log says why"
-    pointer = error_pointer(error) or pointer
+    pointer = error_pointer(error) if pointer is None else pointer
     errors = None if pointer is None or status >= 500 else [FieldError(pointer=pointer, detail=detail)]
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
@@ -156,11 +167,11 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors of `STATUS_AND_TYPE`."""
-    pointer = None
     if isinstance(error, FieldFault):
-        error, pointer = error.error, error.pointer
-    assert isinstance(error, ProblemError)
-    problem = problem_of(error, pointer)
+        problem = problem_of(error.error, error.pointer)
+    else:
+        assert isinstance(error, ProblemError)
+        problem = problem_of(error)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}
@@ -202,7 +213,7 @@ def _field_error(error: Any, body: object) -> FieldError:
         pointer = "".join(f"/{_escape(part)}" for part in path[:1])
     else:
         pointer = _pointer(path, body, missing=missing)
-    detail = str(error["msg"]).removeprefix("Value error, ")
+    detail = "unknown field" if error["type"] == "extra_forbidden" else str(error["msg"]).removeprefix("Value error, ")
     return FieldError(location=location, pointer=pointer, detail=detail[:1].lower() + detail[1:])
 
 
@@ -230,4 +241,4 @@ def _escape(part: str | int) -> str:
 
 
 def _title(word: str) -> str:
-    return word.replace("-", " ").capitalize()
+    return word.replace("-", " ").capitalize().replace("json", "JSON").replace("Url", "URL")

@@ -1,4 +1,4 @@
-"""What can be configured, in one frozen class: flags go before `SIGHTLINE_*` variables, those before `sightline.toml`."""
+"""What can be configured, in one frozen class: flags before `SIGHTLINE_*` variables before `sightline.toml`."""
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path

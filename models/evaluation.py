@@ -1,9 +1,30 @@
 """Retrieval metrics over a gallery, computed exactly."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.encoder import Encoder
+from models.errors import TrainingFailed
+from models.imaging import ImageLimits, decode_image
+from models.recipe import read_rows
+
+
+class Figures(NamedTuple):
+    """How well titles find their own pictures, and label words find pictures that carry them."""
+
+    queries: int
+    gallery: int
+    recall_at_1: float
+    recall_at_10: float
+    mean_reciprocal_rank: float
+    labels: int
+    label_precision_at_10: float
+    """Over the labels that at least ten pictures carry; NaN where there is none."""
 
 
 def ranks(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -40,3 +61,53 @@ def precision_at(
     best = np.argsort(-(queries @ gallery.T), axis=1, kind="stable")[:, :k]
     carried = np.asarray(labels)[best]
     return float((carried == np.asarray(wanted)[:, None]).mean())
+
+
+def evaluate_catalogue(
+    encoder: Encoder,
+    catalogues: Sequence[Path],
+    *,
+    split: str | None,
+    title: str,
+    label: str,
+    progress: Callable[[str, int, int, dict[str, float]], None],
+) -> Figures:
+    """Text-to-image retrieval over the pictures of CSV catalogues.
+
+    Args:
+        split: Only rows whose `split` column says so; None takes all.
+        title: Column of the queries; each must find its own row's picture.
+        label: Column of the labels; each that ten or more rows carry is a query for those rows, in lower case.
+
+    Raises:
+        TrainingFailed: No row has a title and an image.
+        ImageError: A picture cannot be decoded.
+    """
+    rows = [
+        (catalogue.parent / row["image"], row)
+        for catalogue in catalogues
+        for row in read_rows(catalogue)
+        if row.get("image") and row.get(title) and split in (None, row.get("split"))
+    ]
+    if not rows:
+        raise TrainingFailed(f"no row of split {split!r} has an image and a {title}")
+    gallery = np.concatenate(_embed_images(encoder, [path for path, _ in rows], progress))
+    titles = encoder.encode_texts([row[title] for _, row in rows]).vectors
+    rank = ranks(titles, gallery)
+    labels = [row.get(label, "") for _, row in rows]
+    common = sorted(name for name, count in Counter(labels).items() if name and count >= 10)
+    words = encoder.encode_texts([name.lower() for name in common]).vectors
+    precision = precision_at(words, gallery, common, labels, 10) if common else float("nan")
+    figures = (recall_at(rank, 1), recall_at(rank, 10), mean_reciprocal_rank(rank))
+    return Figures(len(rows), len(rows), *figures, len(common), precision)
+
+
+def _embed_images(
+    encoder: Encoder, paths: Sequence[Path], progress: Callable[[str, int, int, dict[str, float]], None]
+) -> list[NDArray[np.float32]]:
+    blocks = []
+    for start in range(0, len(paths), 64):
+        images = [decode_image(path.read_bytes(), ImageLimits()) for path in paths[start : start + 64]]
+        blocks.append(encoder.encode_images(images))
+        progress("embed pictures", start + len(images), len(paths), {})
+    return blocks

@@ -96,27 +96,59 @@ class CausalTextTower(nn.Module):
         return functional.normalize(pooled.float(), dim=-1)
 
 
-def load_source(architecture: str, pretrained: str | None, *, seed: int = 0) -> Source:
+def load_source(
+    architecture: str, pretrained: str | None, *, preprocess_tag: str | None = None, seed: int = 0
+) -> Source:
     """Build an OpenCLIP model with its weights and its own preprocessing.
 
     Args:
         architecture: A name OpenCLIP knows (`ViT-B-32`), or `local-dir:FOLDER` / `hf-hub:ORG/NAME`.
         pretrained: A tag OpenCLIP knows, or a checkpoint file; None leaves weights made from `seed`.
+        preprocess_tag: For a checkpoint file: the tag whose preprocessing it was trained with.
 
     Raises:
-        ExportFailed: Unknown name or tag, or weights that do not load.
+        ExportFailed: Unknown name or tag, weights that do not load, or an unclear preprocessing.
     """
     torch.manual_seed(seed)
     try:
-        model = open_clip.create_model(architecture, pretrained=pretrained).eval()
+        model = open_clip.create_model(
+            architecture,
+            pretrained=pretrained,
+            force_preprocess_cfg=_preprocess_of_tags(architecture, pretrained, preprocess_tag),
+        ).eval()
         tokenizer = open_clip.get_tokenizer(architecture)
+    except ExportFailed:
+        raise
     except Exception as error:  # open_clip raises RuntimeError, KeyError, OSError, huggingface_hub errors ...
         raise ExportFailed(f"OpenCLIP cannot make {architecture} with weights {pretrained}: {error}") from error
     card = open_clip.get_pretrained_cfg(architecture, pretrained) if pretrained else {}
     preprocessing = Preprocessing.from_open_clip(open_clip.get_model_preprocess_cfg(model))
-    config = open_clip.get_model_config(architecture) or {}
-    settings = TextSettings.of(tokenizer, config.get("text_cfg", {}))
-    return Source(architecture, pretrained, model, preprocessing, settings, card.get("license"))
+    settings = TextSettings.of(tokenizer)
+    name = architecture if ":" not in architecture else architecture.rstrip("/").rpartition("/")[2]
+    weights = Path(pretrained).name if pretrained and not card else pretrained
+    return Source(name, weights, model, preprocessing, settings, card.get("license"))
+
+
+def _preprocess_of_tags(architecture: str, pretrained: str | None, tag: str | None) -> dict[str, Any] | None:
+    """The preprocessing of weights that carry none: a file, or seeded weights.
+
+    OpenCLIP would take CLIP's defaults for them, which is wrong for SigLIP and others; so it comes from the
+    architecture's published tags, when those agree, or from the one that is named.
+    """
+    tags = open_clip.list_pretrained_tags_by_model(architecture) if ":" not in architecture else []
+    if pretrained in tags or not tags:
+        return None
+    if tag is not None and tag not in tags:
+        raise ExportFailed(f"{architecture} has no tag {tag!r}; it has {', '.join(tags)}")
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    cards = [open_clip.get_pretrained_cfg(architecture, name) for name in ([tag] if tag else tags)]
+    published = [{key: card[key] for key in keys if card.get(key) is not None} for card in cards]
+    if any(other != published[0] for other in published):
+        raise ExportFailed(
+            f"the published weights of {architecture} differ in preprocessing; "
+            f"name the tag that yours were trained like: {', '.join(tags)}"
+        )
+    return published[0]
 
 
 def export_model(
@@ -127,6 +159,7 @@ def export_model(
     name: str,
     precision: Precision = "fp32",
     licence: str | None = None,
+    preprocess_tag: str | None = None,
     seed: int = 0,
 ) -> Manifest:
     """Export a model into the folder `out`, complete or not at all.
@@ -138,7 +171,7 @@ def export_model(
         ExportFailed: The model cannot be made, or the graphs differ from it by more than `MIN_PARITY`.
         PreprocessingUnknown: Its preprocessing has a mode that Sightline does not implement.
     """
-    source = load_source(architecture, pretrained, seed=seed)
+    source = load_source(architecture, pretrained, preprocess_tag=preprocess_tag, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{name}-") as temporary:
         made = Path(temporary)
@@ -175,14 +208,13 @@ def text_tower(model: nn.Module) -> tuple[nn.Module, bool]:
 def measure_parity(source: Source, encoder: DualEncoder) -> dict[str, float]:
     """Lowest cosine between the exported towers and the original, on pictures and texts that are hard on purpose."""
     images = _parity_images()
-    texts = [text for text in _PARITY_TEXTS]
     pixels = np.stack([source.preprocessing.pixels(image) for image in images])
     with torch.inference_mode():
         wanted_images = ImageTower(source.model, source.preprocessing)(torch.from_numpy(pixels))
-        wanted_texts = TextTower(source.model)(source.text.tokenizer(texts))
+        wanted_texts = TextTower(source.model)(source.text.tokenizer(_PARITY_TEXTS))
     return {
         "image": _lowest_cosine(encoder.encode_images(images), wanted_images.numpy()),
-        "text": _lowest_cosine(encoder.encode_texts(texts).vectors, wanted_texts.numpy()),
+        "text": _lowest_cosine(encoder.encode_texts(_PARITY_TEXTS).vectors, wanted_texts.numpy()),
     }
 
 

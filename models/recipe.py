@@ -92,12 +92,7 @@ def read_examples(catalogues: Sequence[Path], templates: Sequence[str], split: s
     """
     examples = []
     for catalogue in catalogues:
-        try:
-            with catalogue.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError) as error:
-            raise TrainingFailed(f"catalogue {catalogue}: {error}") from error
-        for row in rows:
+        for row in read_rows(catalogue):
             captions = make_captions(row, templates)
             if captions and row.get("image") and split in (None, row.get("split", "train")):
                 examples.append(Example(catalogue.parent / row["image"], captions, row))
@@ -106,6 +101,15 @@ def read_examples(catalogues: Sequence[Path], templates: Sequence[str], split: s
             f"no row with an image and a caption in {', '.join(map(str, catalogues))} for split {split!r}"
         )
     return examples
+
+
+def read_rows(catalogue: Path) -> list[dict[str, str]]:
+    """The rows of a CSV catalogue by column; raises `TrainingFailed` when it cannot be read."""
+    try:
+        with catalogue.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrainingFailed(f"catalogue {catalogue}: {error}") from error
 
 
 def make_captions(row: dict[str, str], templates: Sequence[str]) -> tuple[str, ...]:

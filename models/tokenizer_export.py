@@ -25,8 +25,8 @@ class TextSettings:
     pad_id: int
 
     @classmethod
-    def of(cls, tokenizer: Any, config: dict[str, Any]) -> "TextSettings":
-        """Read them off OpenCLIP's tokeniser and `text_cfg`; raises `ExportFailed` for a mode it cannot mirror."""
+    def of(cls, tokenizer: Any) -> "TextSettings":
+        """Read them off OpenCLIP's tokeniser; raises `ExportFailed` for a mode it cannot mirror."""
         if getattr(tokenizer, "reduction_fn", None) or getattr(tokenizer, "tokenizer_mode", ""):
             raise ExportFailed("tokenisers with a reduction mask or a special mode cannot be exported")
         if getattr(tokenizer, "strip_sep_token", False):

@@ -17,6 +17,7 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -138,9 +139,20 @@ def contrastive_loss(images: Tensor, texts: Tensor, numbers: Tensor, logit_scale
 
 
 class Trainer:
-    """One run in one folder: `checkpoint.pt`, `log.jsonl` and `recipe.json`; calling `run` again resumes it."""
+    """One run in one folder: `checkpoint.pt`, `log.jsonl` and `recipe.json`; calling `run` again resumes it.
 
-    def __init__(self, recipe: Recipe, examples: Sequence[Example], out: Path, progress: Progress) -> None:
+    Args:
+        initial: An OpenCLIP checkpoint of the same configuration to start from, for fine-tuning.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        examples: Sequence[Example],
+        out: Path,
+        progress: Progress,
+        initial: Path | None = None,
+    ) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.recipe, self.out, self.progress = recipe, out, progress
         self.preprocessing = Preprocessing.from_open_clip(recipe.preprocess)
@@ -148,6 +160,8 @@ class Trainer:
         if len(examples) < recipe.batch_size:
             raise TrainingFailed(f"{len(examples)} examples are fewer than one batch of {recipe.batch_size}")
         self.model = build_model(recipe).to(memory_format=torch.channels_last)
+        if initial is not None:
+            open_clip.load_checkpoint(self.model, str(initial), strict=True)
         self.captions = CaptionTower(self.model, recipe, self.data.texts, progress)
         self.steps = len(examples) // recipe.batch_size
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -171,6 +185,17 @@ class Trainer:
                 figures |= self.validate(validate)
             self._save(figures)
         return self.model.eval()
+
+    def save_open_clip(self, folder: Path) -> None:
+        """Write the model as a folder that `open_clip.create_model("local-dir:FOLDER")` loads."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"model_cfg": self.recipe.model, "preprocess_cfg": self.recipe.preprocess}
+        write_json(folder / "open_clip_config.json", config)
+        tokenizer = build_tokenizer(self.recipe)
+        if isinstance(tokenizer, open_clip.tokenizer.HFTokenizer):
+            tokenizer.save_pretrained(folder)
+        state = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        save_file(state, folder / "open_clip_model.safetensors")
 
     def _train_epoch(self) -> float:
         self.model.train()

@@ -62,7 +62,7 @@ def rounded(left: float, top: float, right: float, bottom: float, radius: float)
 
 def line(*points: Point, width: float = 0.006, material: str = "seam") -> Part:
     """A smooth open line."""
-    return Part(smooth(list(points), closed=False) + [points[-1]], material, width)
+    return Part([*smooth(list(points), closed=False), points[-1]], material, width)
 
 
 def _top(draw: Random, sleeve: float, length: float) -> list[Point]:
@@ -205,7 +205,8 @@ def shorts(draw: Random) -> list[Part]:
         Part([(0.35, 0.22), (0.65, 0.22), (0.655, 0.27), (0.345, 0.27)], "trim"),
         line((0.5, 0.27), (0.5, 0.5)),
     ]
-    return parts + [
+    return [
+        *parts,
         line((0.48, 0.27), (0.47, 0.38), width=0.01, material="light"),
         line((0.52, 0.27), (0.54, 0.37), width=0.01, material="light"),
     ]

@@ -64,8 +64,19 @@ class Page(Schema):
         return self
 
 
-class SearchBody(Page):
-    """What to look for, and what to tell about the hits."""
+class SearchOptions(Page):
+    """Which vectors are searched, and what is told about the hits."""
+
+    min_score: float | None = Field(default=None, description="Hits below it are left out.")
+    target: Weights | None = Field(
+        default=None,
+        description="Which vectors of the items are searched, and their weights; the collection's own if left out.",
+    )
+    include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
+
+
+class SearchBody(SearchOptions):
+    """What to look for."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -77,11 +88,12 @@ class SearchBody(Page):
     )
 
     query: Query
-    min_score: float | None = Field(default=None, description="Hits below it are left out.")
-    target: Weights | None = Field(
-        default=None, description="Which vectors of the items are searched, and their weights; the collection's own if left out."
-    )
-    include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
+
+
+class UploadBody(SearchOptions):
+    """The fields beside the picture of an upload."""
+
+    query: Query = Field(default=[], description="Terms to search for together with the picture.")
 
 
 class SearchQuery(Page):

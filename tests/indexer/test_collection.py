@@ -198,7 +198,7 @@ def test_duplicates_are_identical_bytes_and_near_pictures(collection: Collection
     put(collection, "other", image=picture("blue"))
     [result] = collection.upsert([NewItem("new", image=picture("red"))], find_duplicates=True)
     assert isinstance(result, Upserted)
-    assert [(duplicate.id, round(duplicate.score, 2)) for duplicate in result.duplicates][0] == ("first", 1.0)
+    assert next((duplicate.id, round(duplicate.score, 2)) for duplicate in result.duplicates) == ("first", 1.0)
     assert {duplicate.id for duplicate in result.duplicates} == {"first", "near"}
 
 

@@ -1,0 +1,5 @@
+"""`python -m app` is `sightline`."""
+
+from app.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""A batch of items into a collection: pictures loaded side by side, memory bounded, one result per item."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from app.dependencies import ImageLoader
+from app.errors import FieldFault, problem_of
+from app.schemas.items import BatchItem, RefusedItem, StoredItem
+from indexer.collection import Collection
+from indexer.types import Failed, NewItem, Upserted
+
+SIDE_BY_SIDE = 8
+"""Pictures loaded at a time; those behind URLs mostly wait for their servers."""
+
+MAX_PENDING_BYTES = 64 * 2**20
+"""Loaded pictures that may wait for their transaction."""
+
+
+def store_batch(
+    collection: Collection, items: Sequence[BatchItem], load_image: ImageLoader
+) -> list[StoredItem | RefusedItem]:
+    """Store items in order; a bad one is reported in its place and stops no other."""
+    results: dict[int, StoredItem | RefusedItem] = {}
+    pending: dict[int, NewItem] = {}
+    for number, loaded in enumerate(_load(items, load_image)):
+        if isinstance(loaded, FieldFault):
+            results[number] = RefusedItem(id=items[number].id, error=problem_of(loaded.error, loaded.pointer))
+        else:
+            pending[number] = loaded
+        if sum(len(item.image or b"") for item in pending.values()) > MAX_PENDING_BYTES:
+            results |= _store(collection, pending)
+            pending = {}
+    results |= _store(collection, pending)
+    return [results[number] for number in range(len(items))]
+
+
+def _load(items: Sequence[BatchItem], load_image: ImageLoader) -> Iterator[NewItem | FieldFault]:
+    def load(number: int) -> NewItem | FieldFault:
+        item = items[number]
+        try:
+            image = None if item.image is None else load_image(item.image, f"/items/{number}/image")
+        except FieldFault as fault:
+            return fault
+        return item.new_item(item.id, image)
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE, "load-image") as pool:
+        for start in range(0, len(items), SIDE_BY_SIDE):
+            yield from pool.map(load, range(start, min(start + SIDE_BY_SIDE, len(items))))
+
+
+def _store(collection: Collection, pending: Mapping[int, NewItem]) -> dict[int, StoredItem | RefusedItem]:
+    stored = collection.upsert(list(pending.values()))
+    return {number: _answer(number, result) for number, result in zip(pending, stored, strict=True)}
+
+
+def _answer(number: int, result: Upserted | Failed) -> StoredItem | RefusedItem:
+    if isinstance(result, Upserted):
+        return StoredItem.of(result)
+    fault = FieldFault.of(result.error, f"/items/{number}")
+    return RefusedItem(id=result.id, error=problem_of(fault.error, fault.pointer))

@@ -1,0 +1,37 @@
+"""The command line; one module per group of verbs. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+
+import sys
+
+import typer
+
+from app.cli import demo, doctor, ingest, model, sample, search, serve, train
+from app.cli.console import CommandFailed, print_error
+from indexer.errors import IndexerError
+from models.errors import ModelError
+
+cli = typer.Typer(
+    name="sightline",
+    help="Search a catalogue of pictures and texts by meaning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+cli.command("demo")(demo.demo)
+cli.command("serve")(serve.serve)
+cli.command("ingest")(ingest.ingest)
+cli.command("search")(search.search)
+cli.add_typer(model.cli, name="model")
+cli.command("train")(train.train)
+cli.command("eval")(train.evaluate)
+cli.command("sample")(sample.sample)
+cli.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; an error becomes one line and exit code 1."""
+    try:
+        cli()
+    except (CommandFailed, IndexerError, ModelError) as error:
+        print_error(str(error))
+    except OSError as error:
+        print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    sys.exit(1)

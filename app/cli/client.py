@@ -1,0 +1,103 @@
+"""A client of a running server, for the verbs that talk to one."""
+
+import base64
+import ipaddress
+import mimetypes
+import time
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from app.cli.console import CommandFailed
+
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
+
+
+class RequestRefused(CommandFailed):
+    """The server answered with a problem."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Client:
+    """Sends JSON to a server and gives its answers; used as a context manager.
+
+    Args:
+        attempts: How often a request is sent before a server that is away, or too busy, is given up.
+    """
+
+    def __init__(self, url: str, api_key: str | None, *, attempts: int = 1, timeout_s: float = 300.0) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # A proxy from the environment is for far servers; it could not reach this machine's own.
+        self._http = httpx.Client(
+            base_url=url, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=not _is_local(url)
+        )
+        self._url = url
+        self._attempts = attempts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def send(self, method: str, path: str, json: object = None) -> Any:
+        """Send one request, and again after a pause while the server is away; give the answer's JSON.
+
+        Raises:
+            RequestRefused: The server answered with a problem.
+            CommandFailed: It could not be reached.
+        """
+        for attempt in range(self._attempts):
+            last = attempt == self._attempts - 1
+            pause_s = min(0.5 * 2**attempt, 10.0)
+            try:
+                response = self._http.request(method, path, json=json)
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                if last:
+                    raise CommandFailed(f"no server answers at {self._url}: {error}") from error
+            else:
+                if response.status_code not in RETRY_STATUSES or last:
+                    return _read(response)
+                pause_s = max(pause_s, _asked_pause_s(response))
+            time.sleep(pause_s)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def collection_path(name: str, *rest: str) -> str:
+    """Path of a collection, or of something in it."""
+    return "/".join(["/v1/collections", quote(name, safe=""), *rest])
+
+
+def data_uri(path: Path) -> str:
+    """A file as a `data:` URI."""
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _read(response: httpx.Response) -> Any:
+    if response.is_success:
+        return response.json()
+    try:
+        problem = response.json()
+        detail = f"{problem['title']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):
+        detail = f"the server answered with status {response.status_code}"
+    raise RequestRefused(response.status_code, detail)
+
+
+def _asked_pause_s(response: httpx.Response) -> float:
+    value = response.headers.get("retry-after", "")
+    return min(float(value), 60.0) if value.isdigit() else 0.0
+
+
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,24 @@
+"""How the command line speaks: results on stdout, everything else on stderr, errors in one line."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+out = Console()
+err = Console(stderr=True)
+
+
+class CommandFailed(Exception):
+    """A command cannot do what it was asked to; the message tells the user why."""
+
+
+def print_error(message: str) -> None:
+    """One line, in red where there are colours."""
+    err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """For machines: JSON, never wrapped or coloured."""
+    out.print(json.dumps(value, ensure_ascii=False, indent=2), soft_wrap=True, markup=False, highlight=False)

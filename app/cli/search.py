@@ -1,0 +1,47 @@
+"""`sightline search`: ask a running server."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.client import Client, collection_path, data_uri
+from app.cli.console import out, print_json
+from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
+
+
+def search(
+    query: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to look for.", exists=True, dir_okay=False)] = None,
+    limit: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 10,
+    url: Url = DEFAULT_URL,
+    collection: CollectionName = "default",
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find items by words, by a picture, or by both."""
+    terms: list[dict[str, str]] = [{"text": query}] if query is not None else []
+    if image is not None:
+        terms.append({"image": data_uri(image)})
+    if not terms:
+        raise typer.BadParameter("give words, or a picture with --image")
+    with Client(url, api_key) as client:
+        answer = client.send("POST", collection_path(collection, "search"), json={"query": terms, "limit": limit})
+    if as_json:
+        print_json(answer)
+    else:
+        took = answer["took_ms"]["total"]
+        out.print(hit_table(f"{answer['total']} items searched in {took:.0f} ms", answer["hits"]))
+
+
+def hit_table(title: str, hits: list[dict[str, Any]]) -> Table:
+    """Hits as a table, best first; each has id, score and text."""
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("score", justify="right")
+    table.add_column("id")
+    table.add_column("text")
+    for hit in hits:
+        table.add_row(f"{hit['score']:.3f}", escape(hit["id"]), escape(hit.get("text") or ""))
+    return table

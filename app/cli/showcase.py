@@ -1,0 +1,54 @@
+"""What the demo does: ingest, search, serve."""
+
+from pathlib import Path
+
+from rich.table import Table
+
+from app.cli.console import CommandFailed, out
+from app.cli.progress import ingest_progress, sample_progress, summary
+from app.cli.search import hit_table
+from app.cli.serve import address, leave_on_sigterm, listen, run_server
+from app.sample import draw_sample
+from app.settings import Settings
+from app.state import Resources, open_resources
+from indexer.ingest import ingest
+from indexer.sources import Source, read_source
+from indexer.types import SearchRequest, Term
+
+QUERIES = ("red dress", "blue striped shirt", "leather bag")
+
+
+def show(settings: Settings, images: Path | None, *, serve: bool) -> None:
+    """Ingest a catalogue (the sample, where `images` names none), answer three searches, and serve if asked to."""
+    with leave_on_sigterm(), listen(settings) as listener:
+        source = read_source(images or _sample(settings.data_dir / "sample"))
+        with open_resources(settings) as resources:
+            _ingest(resources, source)
+            for query in QUERIES:
+                out.print(_answers(resources, query))
+            if serve:
+                out.print(f"Open {address(listener)} in a browser; Ctrl-C ends it.", highlight=False)
+                run_server(resources, listener, access_log=False)
+
+
+def _sample(folder: Path) -> Path:
+    catalogue = folder / "catalog.csv"
+    if catalogue.exists():  # it is written last, so that the pictures are there too
+        return catalogue
+    with sample_progress() as on_progress:
+        return draw_sample(folder, on_progress=on_progress)
+
+
+def _ingest(resources: Resources, source: Source) -> None:
+    collection, limits = resources.collections.get("default"), resources.settings.image_limits
+    with ingest_progress("Ingesting", source.total) as show:
+        report = ingest(collection, source, limits=limits, on_progress=show)
+    out.print(summary(report), highlight=False)
+    if report.done == report.failed:
+        raise CommandFailed(f"nothing of {source.path} could be stored")
+
+
+def _answers(resources: Resources, query: str) -> Table:
+    result = resources.collections.get("default").search(SearchRequest((Term(text=query),), limit=5))
+    hits = [{"id": hit.id, "score": hit.score, "text": hit.item.text} for hit in result.hits]
+    return hit_table(f"{query}  ({result.total_ms:.0f} ms)", hits)

@@ -1,0 +1,68 @@
+"""Bodies that come as JSON or as a form with a picture's file."""
+
+from typing import Any, TypeVar
+
+from anyio import to_thread
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+
+from app.errors import JsonInvalid
+from app.schemas.base import JsonObject
+from app.strict_json import parse_json
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+async def read_body(request: Request, model: type[_Body], json_fields: frozenset[str]) -> tuple[_Body, bytes | None]:
+    """Read a body as `model`, and the file `image` where it is a form that has one.
+
+    Args:
+        json_fields: Fields of a form whose text is JSON.
+
+    Raises:
+        JsonInvalid: The body, or such a field, is not JSON.
+        RequestValidationError: The body does not fit the model.
+    """
+    if is_form(request):
+        fields, image = await _read_form(request, json_fields)
+    else:
+        fields, image = await request.json(), None
+    return await to_thread.run_sync(_check, model, fields), image
+
+
+def is_form(request: Request) -> bool:
+    """Whether the body is declared as multipart."""
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def form_document(properties: JsonObject, required: list[str]) -> JsonObject:
+    """OpenAPI's description of a form with a picture's file."""
+    image = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
+    return {"schema": {"type": "object", "properties": {"image": image} | properties, "required": required}}
+
+
+async def _read_form(request: Request, json_fields: frozenset[str]) -> tuple[JsonObject, bytes | None]:
+    async with request.form(max_files=4, max_fields=32) as form:
+        fields: JsonObject = dict(form)
+        upload = fields.get("image")
+        image = await fields.pop("image").read() if isinstance(upload, UploadFile) else None
+    for name in json_fields & fields.keys():
+        fields[name] = _parse_field(name, fields[name])
+    return fields, image
+
+
+def _parse_field(name: str, value: Any) -> Any:
+    try:
+        return parse_json(value.encode()) if isinstance(value, str) else value
+    except JsonInvalid as error:
+        raise JsonInvalid(f"the form's field {name} is not JSON: {error.detail}", f"/{name}") from error
+
+
+def _check(model: type[_Body], fields: object) -> _Body:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        errors = [{**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)]
+        raise RequestValidationError(errors, body=fields) from error

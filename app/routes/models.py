@@ -1,0 +1,30 @@
+"""Models that this server can use."""
+
+import logging
+
+from fastapi import APIRouter
+
+from app.dependencies import TheStore
+from app.openapi import READING, problems
+from app.schemas.models import Model, ModelList
+from models.errors import ModelError
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+logger = logging.getLogger("sightline")
+
+
+@router.get("", summary="List models", responses=problems(401))
+def list_models(store: TheStore) -> ModelList:
+    """A model whose manifest cannot be read is left out; the server's log tells of it."""
+    models = []
+    for name in store.names():
+        try:
+            models.append(Model.of(name, store.manifest(name)))
+        except ModelError as error:
+            logger.warning("model %s is left out: %s", name, error)
+    return ModelList(data=models)
+
+
+@router.get("/{model}", summary="Describe a model", responses=READING | problems(503))
+def get_model(model: str, store: TheStore) -> Model:
+    return Model.of(model, store.manifest(model))

@@ -1,0 +1,128 @@
+"""Search: by anything, by a text, by a picture's file."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from app.dependencies import ImageLoader, LoadImage, TheCollection, image_url
+from app.errors import MediaTypeUnsupported, blame
+from app.forms import form_document, is_form, read_body
+from app.openapi import READING, WRITING
+from app.schemas import search as schemas
+from app.schemas.base import JsonObject
+from app.strict_json import StrictRoute
+from indexer import types
+from indexer.collection import Collection
+from indexer.errors import QueryInvalid
+
+router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
+
+_JSON_FIELDS = frozenset({"limit", "offset", "min_score", "target", "include"})
+_UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": form_document(
+                {
+                    "query": {"type": "string", "description": "A text to search for together with the picture."},
+                    "limit": {"type": "integer", "default": 10},
+                    "offset": {"type": "integer", "default": 0},
+                    "min_score": {"type": "number"},
+                    "target": {"type": "string", "description": "A JSON object."},
+                    "include": {"type": "string", "description": "A JSON list."},
+                },
+                ["image"],
+            )
+        },
+    }
+}
+
+
+@router.post("", summary="Search", responses=WRITING, response_model_exclude_unset=True)
+def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> schemas.SearchResults:
+    """By texts, pictures, items and vectors, alone or weighted together."""
+    pictures = [number for number, term in enumerate(body.query) if term.image is not None]
+    with blame(_pointer(body.query, pictures[0]) if len(pictures) == 1 else "/query"):
+        return _search(collection, _terms(body.query, load_image), body)
+
+
+@router.get("", summary="Search by a text", responses=READING, response_model_exclude_unset=True)
+def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> schemas.SearchResults:
+    options = schemas.SearchOptions(limit=query.limit, offset=query.offset, min_score=query.min_score)
+    with blame("/q"):
+        return _search(collection, [types.Term(text=query.q)], options)
+
+
+@router.post(
+    "/upload",
+    summary="Search by a picture's file",
+    responses=WRITING,
+    response_model_exclude_unset=True,
+    openapi_extra=_UPLOAD_BODY,
+)
+async def search_upload(request: Request, collection: TheCollection) -> schemas.SearchResults:
+    """The other fields are those of search."""
+    if not is_form(request):
+        raise MediaTypeUnsupported("send the picture's file as the field `image` of a multipart form")
+    body, image = await read_body(request, schemas.UploadBody, _JSON_FIELDS)
+    if image is None:
+        raise QueryInvalid("the form has no file in its field `image`", "/image")
+    with blame("/image"):
+        terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
+        return await run_in_threadpool(_search, collection, terms, body)
+
+
+def _terms(query: Sequence[schemas.Term], load_image: ImageLoader) -> list[types.Term]:
+    return [
+        types.Term(
+            weight=term.weight,
+            text=term.text,
+            image=None if term.image is None else load_image(term.image, _pointer(query, number)),
+            item=term.item,
+            vector=term.vector,
+        )
+        for number, term in enumerate(query)
+    ]
+
+
+def _pointer(query: Sequence[schemas.Term], number: int) -> str:
+    return "/query/image" if len(query) == 1 else f"/query/{number}/image"
+
+
+def _search(
+    collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions
+) -> schemas.SearchResults:
+    request = types.SearchRequest(
+        terms=tuple(terms),
+        limit=options.limit,
+        offset=options.offset,
+        min_score=options.min_score,
+        target=options.target,
+        include_vectors="vector" in options.include,
+    )
+    result = collection.search(request)
+    return schemas.SearchResults(
+        hits=[_hit(collection, hit, options) for hit in result.hits],
+        total=result.total,
+        model=collection.settings.model,
+        generation=result.generation,
+        truncated=result.truncated,
+        took_ms=schemas.Took(
+            embed=round(result.embed_ms, 3), search=round(result.search_ms, 3), total=round(result.total_ms, 3)
+        ),
+    )
+
+
+def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> schemas.Hit:
+    asked: JsonObject = {}
+    if "text" in options.include:
+        asked["text"] = hit.item.text
+    if "metadata" in options.include:
+        asked["metadata"] = hit.item.metadata
+    if hit.vectors is not None:
+        asked["vectors"] = {modality: vector.tolist() for modality, vector in hit.vectors.items()}
+    return schemas.Hit(
+        id=hit.id, score=hit.score, scores=hit.scores, image_url=image_url(collection, hit.item), **asked
+    )

@@ -1,0 +1,81 @@
+"""`create_app`: the rooms composed into one ASGI app."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from app import middleware
+from app.encoders import OpenEncoder
+from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
+from app.metrics import Metrics
+from app.openapi import SightlineAPI
+from app.routes import collections, embeddings, health, items, models, page, pictures, search
+from app.settings import Settings
+from app.state import Resources, State, open_resources
+from indexer.errors import IndexerError
+from models.errors import ModelError
+
+DESCRIPTION = "Search a catalogue of pictures and texts by meaning. Errors are RFC 9457 problem documents."
+
+
+def create_app(settings: Settings, open_encoder: OpenEncoder | None = None) -> FastAPI:
+    """Build the app; the model is loaded and the data folder opened when its lifespan begins.
+
+    Args:
+        open_encoder: Gives the encoder of a model by name; by default each model of the store is opened once.
+    """
+    return compose_app(settings, lambda: open_resources(settings, open_encoder))
+
+
+def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager[Resources]]) -> FastAPI:
+    """Build the app over resources that its lifespan enters and leaves."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with contextmanager_in_threadpool(opening()) as resources:
+            yield {"resources": resources}
+
+    app = SightlineAPI(title="Sightline", version=read_version(), description=DESCRIPTION, lifespan=lifespan)
+    _add_routes(app)
+    _add_error_handlers(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def read_version() -> str:
+    """The installed version; `0` when run from a folder without installing."""
+    try:
+        return version("sightline")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _add_routes(app: FastAPI) -> None:
+    # Pictures go before items: an item's id may hold slashes, and would swallow the rest of the path.
+    for module in (health, collections, pictures, items, search, embeddings, models, page):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    for kind in (IndexerError, ModelError, RequestError, FieldFault):
+        app.add_exception_handler(kind, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_validation_error)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    app.state.metrics = Metrics()
+    app.add_middleware(middleware.KeepEncodedPaths)  # the last one added is the outermost
+    app.add_middleware(middleware.LimitBody, max_bytes=settings.max_body_bytes)
+    if settings.api_key:
+        app.add_middleware(middleware.RequireKey, key=settings.api_key.get_secret_value())
+    app.add_middleware(middleware.SecureHeaders)
+    app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics)
+    app.add_middleware(middleware.RequestId)
