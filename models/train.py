@@ -178,11 +178,12 @@ class Trainer:
     def run(self, validate: Sequence[Example] = ()) -> nn.Module:
         """Train from the last checkpoint to the last epoch; returns the model in evaluation mode."""
         self._resume()
-        for self.epoch in range(self.epoch, self.recipe.epochs):
+        while self.epoch < self.recipe.epochs:
             started = time.monotonic()
             figures = {"loss": self._train_epoch(), "seconds": time.monotonic() - started}
             if validate:
                 figures |= self.validate(validate)
+            self.epoch += 1
             self._save(figures)
         return self.model.eval()
 
@@ -282,19 +283,19 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "epoch": self.epoch + 1,
+            "epoch": self.epoch,
         }
         partial = self.out / "checkpoint.pt.partial"
         torch.save(state, partial)
         partial.rename(self.out / "checkpoint.pt")
-        line = {"epoch": self.epoch + 1} | {key: round(value, 4) for key, value in figures.items()}
+        line = {"epoch": self.epoch} | {key: round(value, 4) for key, value in figures.items()}
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
 
 def _to_float(pixels: NDArray[np.uint8]) -> Tensor:
     """uint8 [n, h, w, 3] -> float32 [n, 3, h, w], 0 to 1, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div_(255)
 
 
 def _decay_groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:

@@ -1,0 +1,304 @@
+"""Requests that must be refused, and with which problem."""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.app.conftest import ITEMS, SEARCH
+from tests.pictures import data_uri, picture
+
+JSON_TYPE = {"content-type": "application/json"}
+PUT = f"{ITEMS}/new"
+
+
+@dataclass
+class Bad:
+    """A request, and the problem it must meet."""
+
+    name: str
+    method: str
+    path: str
+    status: int
+    type: str
+    pointer: str | None = None
+    body: Any = None
+    content: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Any] | None = None
+    data: dict[str, str] | None = None
+
+
+def bomb() -> bytes:
+    """A PNG that declares 30,000 x 30,000 pixels in a few bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def nested(depth: int) -> bytes:
+    return b'{"text": "red", "metadata": {"a": ' + b"[" * depth + b"]" * depth + b"}}"
+
+
+def search(name: str, query: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"query: {name}", "POST", SEARCH, status, type_, pointer, body={"query": query})
+
+
+def put(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"item: {name}", "PUT", PUT, status, type_, pointer, body=body)
+
+
+def raw(name: str, content: bytes, status: int = 400, type_: str = "invalid-json") -> Bad:
+    return Bad(f"body: {name}", "PUT", PUT, status, type_, content=content, headers=JSON_TYPE)
+
+
+def embeddings(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"embeddings: {name}", "POST", "/v1/embeddings", status, type_, pointer, body=body)
+
+
+def classify(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"classify: {name}", "POST", "/v1/classify", status, type_, pointer, body=body)
+
+
+def batch(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"batch: {name}", "POST", ITEMS, status, type_, pointer, body=body)
+
+
+CASES = [
+    put("undecodable picture", {"image": data_uri(b"GIF89a?")}, "/image", "image-undecodable"),
+    put("truncated picture", {"image": data_uri(picture("red")[:-30])}, "/image", "image-undecodable"),
+    put("decompression bomb", {"image": data_uri(bomb())}, "/image", "image-too-large", 413),
+    put("too many bytes", {"image": data_uri(b"\0" * 300_000)}, "/image", "image-too-large", 413),
+    put("an SVG is no picture", {"image": "data:image/svg+xml,<svg/>"}, "/image", "image-undecodable"),
+    put("no base64", {"image": "data:image/png;base64,%%%"}, "/image", "item-invalid"),
+    put("a local path", {"image": "/etc/passwd"}, "/image", "item-invalid"),
+    put("a file URL", {"image": "file:///etc/passwd"}, "/image", "item-invalid"),
+    put("an address of this machine", {"image": "http://127.0.0.1:1/x.png"}, "/image", "url-forbidden"),
+    put("cloud metadata", {"image": "http://169.254.169.254/latest/meta-data"}, "/image", "url-forbidden"),
+    put("empty image string", {"image": ""}, "/image"),
+    put("nothing in it", {}, "", "item-invalid"),
+    put("blank text", {"text": " "}, "", "item-invalid"),
+    put("unknown field", {"text": "red", "colour": 1}, "/colour"),
+    put("text is a number", {"text": 5}, "/text"),
+    put("metadata is a list", {"text": "red", "metadata": []}, "/metadata"),
+    put("endless text", {"text": "red " * 50_000}, "/text"),
+    put("the body is a list", [], ""),
+    Bad("item: the body is null", "PUT", PUT, 422, "invalid-request", "", content=b"null", headers=JSON_TYPE),
+    put("unknown modality", {"vectors": {"sound": [1.0]}, "fingerprint": "f"}, "/vectors/sound"),
+    put(
+        "vector of wrong dimension",
+        {"vectors": {"image": [1.0]}, "fingerprint": "f" * 64},
+        "/vectors/image",
+        "vector-invalid",
+    ),
+    put("vectors without fingerprint", {"vectors": {"image": [1.0] * 16}}, "/fingerprint", "fingerprint-mismatch", 409),
+    Bad("item: id too long", "PUT", f"{ITEMS}/{'x' * 257}", 422, "invalid-request", "/item_id", body={"text": "red"}),
+    Bad("item: empty id", "PUT", f"{ITEMS}/", 422, "invalid-request", "/item_id", body={"text": "red"}),
+    Bad("item: id is not UTF-8", "PUT", f"{ITEMS}/%ff", 422, "invalid-request", "/item_id", body={"text": "red"}),
+    raw("empty", b""),
+    raw("not JSON", b'{"text": '),
+    raw("two values", b'{"text": "red"} {}'),
+    raw("NaN", b'{"text": "red", "metadata": {"price": NaN}}'),
+    raw("infinity", b'{"text": "red", "metadata": {"price": -Infinity}}'),
+    raw("too large a number", b'{"text": "red", "metadata": {"price": 1e999}}'),
+    raw("too long a number", b'{"text": "red", "metadata": {"price": ' + b"9" * 5000 + b"}}"),
+    raw("not UTF-8", b'{"text": "\xff"}'),
+    raw("half a surrogate pair", b'{"text": "red", "metadata": {"a": "\\ud800"}}'),
+    raw("bottomless nesting", nested(100_000)),
+    raw("deep nesting", nested(600), 422, "invalid-request"),
+    Bad(
+        "body: a form's text",
+        "PUT",
+        PUT,
+        415,
+        "media-type-unsupported",
+        content=b"text=red",
+        headers={"content-type": "application/x-www-form-urlencoded"},
+    ),
+    Bad("body: no type", "PUT", PUT, 415, "media-type-unsupported", content=b'{"text": "red"}'),
+    Bad("body: too large", "PUT", PUT, 413, "body-too-large", content=b" " * 1_000_001, headers=JSON_TYPE),
+    Bad("form: broken picture", "PUT", PUT, 422, "image-undecodable", "/image", files={"image": b"x"}),
+    Bad(
+        "form: metadata is not JSON",
+        "PUT",
+        PUT,
+        400,
+        "invalid-json",
+        "/metadata",
+        files={"image": picture("red")},
+        data={"metadata": "{"},
+    ),
+    Bad(
+        "form: metadata is NaN",
+        "PUT",
+        PUT,
+        400,
+        "invalid-json",
+        "/metadata",
+        files={"image": picture("red")},
+        data={"metadata": '{"a": NaN}'},
+    ),
+    Bad(
+        "form: unknown field",
+        "PUT",
+        PUT,
+        422,
+        "invalid-request",
+        "/colour",
+        files={"image": picture("red")},
+        data={"colour": "1"},
+    ),
+    Bad(
+        "form: not a form",
+        "PUT",
+        PUT,
+        400,
+        "bad-request",
+        content=b"x",
+        headers={"content-type": "multipart/form-data"},
+    ),
+    batch("no items", {"items": []}, "/items"),
+    batch("no id", {"items": [{"id": "a", "text": "b"}, {"text": "b"}]}, "/items/1/id"),
+    batch("unknown field", {"items": [{"id": "a", "x/y": "b"}]}, "/items/0/x~1y"),
+    batch("too many", {"items": [{"id": "a", "text": "b"}] * 513}, "/items", "batch-too-large", 422),
+    Bad("delete: no ids", "POST", f"{ITEMS}/delete", 422, "invalid-request", "/ids", body={"ids": []}),
+    Bad(
+        "delete: a filter, which is not there yet",
+        "POST",
+        f"{ITEMS}/delete",
+        422,
+        "invalid-request",
+        "/filter",
+        body={"ids": ["a"], "filter": {}},
+    ),
+    Bad("list: limit out of range", "GET", f"{ITEMS}?limit=0", 422, "invalid-request", "/limit"),
+    Bad("list: unknown parameter", "GET", f"{ITEMS}?filter=x", 422, "invalid-request", "/filter"),
+    Bad("list: a cursor of one's own", "GET", f"{ITEMS}?cursor=x", 400, "cursor-invalid", "/cursor"),
+    Bad("unknown item", "GET", f"{ITEMS}/nobody", 404, "item-not-found"),
+    Bad("unknown item's picture", "GET", f"{ITEMS}/nobody/image", 404, "item-not-found"),
+    Bad("thumbnail of no width", "GET", f"{ITEMS}/before/image?width=0", 422, "invalid-request", "/width"),
+    Bad("thumbnail of a huge width", "GET", f"{ITEMS}/before/image?width=100000", 422, "invalid-request", "/width"),
+    Bad("unknown collection", "GET", "/v1/collections/none", 404, "collection-not-found"),
+    Bad(
+        "unknown collection's items",
+        "PUT",
+        "/v1/collections/none/items/a",
+        404,
+        "collection-not-found",
+        body={"text": "red"},
+    ),
+    Bad("bad collection name", "PUT", "/v1/collections/a%20b", 422, "collection-name-invalid", body={}),
+    Bad("collection with unknown model", "PUT", "/v1/collections/c", 404, "model-not-found", body={"model": "none"}),
+    Bad(
+        "collection without weights",
+        "PUT",
+        "/v1/collections/c",
+        422,
+        "invalid-request",
+        "/modality_weights",
+        body={"modality_weights": {"image": 0}},
+    ),
+    search("empty text", "", "/query"),
+    search("blank text", {"text": " \n"}, "/query/text"),
+    search("empty list", [], "/query"),
+    search("null", None, "/query"),
+    search("a number", 7, "/query"),
+    search("empty term", {}, "/query"),
+    search("two in one term", {"text": "red", "item": "before"}, "/query"),
+    search("unknown field", {"txt": "red"}, "/query/txt"),
+    search("a list in a list", [["red"]], "/query/0"),
+    search("a bad term among good ones", ["red", {"text": 1}], "/query/1/text"),
+    search("weight of nothing", {"text": "red", "weight": 0}, "/query/weight"),
+    search("too many terms", ["red"] * 33, "/query"),
+    search("vector of wrong dimension", {"vector": [1.0, 2.0]}, "/query/vector", "vector-invalid"),
+    search("vector of zeros", {"vector": [0.0] * 16}, "/query/vector", "vector-invalid"),
+    search("vector of texts", {"vector": ["a"]}, "/query/vector/0"),
+    search("vector of huge numbers", {"vector": [1e308] * 16}, "/query/vector/0"),
+    search("unknown item", {"item": "nobody"}, "/query/item", "item-not-found", 404),
+    search("broken picture", {"image": "data:,x"}, "/query/image", "image-undecodable"),
+    search("broken picture among others", ["red", {"image": "data:,x"}], "/query/1/image", "image-undecodable"),
+    search("forbidden URL", {"image": "http://[::1]/x"}, "/query/image", "url-forbidden"),
+    Bad("search: no query", "POST", SEARCH, 422, "invalid-request", "/query", body={}),
+    *(
+        Bad(
+            f"search: {name}={value}",
+            "POST",
+            SEARCH,
+            422,
+            "invalid-request",
+            pointer,
+            body={"query": "red", name: value},
+        )
+        for name, value, pointer in [
+            ("limit", 0, "/limit"),
+            ("limit", -1, "/limit"),
+            ("limit", 10_001, "/limit"),
+            ("limit", 1.5, "/limit"),
+            ("limit", 10**400, "/limit"),
+            ("offset", -1, "/offset"),
+            ("offset", 9_999, ""),
+            ("min_score", "high", "/min_score"),
+            ("target", {}, "/target"),
+            ("target", {"image": -1}, "/target/image"),
+            ("target", {"sound": 1}, "/target/sound"),
+            ("include", ["everything"], "/include/0"),
+            ("filter", {"price": 1}, "/filter"),
+            ("fusion", "rrf", "/fusion"),
+            ("mode", "hybrid", "/mode"),
+            ("diversity", 0.5, "/diversity"),
+            ("facets", ["brand"], "/facets"),
+        ]
+    ),
+    Bad("search: NaN", "POST", SEARCH, 400, "invalid-json", content=b'{"query": {"vector": [NaN]}}', headers=JSON_TYPE),
+    Bad("short search: no text", "GET", SEARCH, 422, "invalid-request", "/q"),
+    Bad("short search: empty text", "GET", f"{SEARCH}?q=", 422, "invalid-request", "/q"),
+    Bad("short search: NaN", "GET", f"{SEARCH}?q=red&min_score=nan", 422, "invalid-request", "/min_score"),
+    Bad("short search: unknown parameter", "GET", f"{SEARCH}?q=red&filter=x", 422, "invalid-request", "/filter"),
+    Bad(
+        "upload: no picture", "POST", f"{SEARCH}/upload", 422, "query-invalid", "/image", files={"query": (None, "red")}
+    ),
+    Bad(
+        "upload: broken picture", "POST", f"{SEARCH}/upload", 422, "image-undecodable", "/image", files={"image": b"x"}
+    ),
+    Bad(
+        "upload: limit is no number",
+        "POST",
+        f"{SEARCH}/upload",
+        400,
+        "invalid-json",
+        "/limit",
+        files={"image": picture("red")},
+        data={"limit": "many"},
+    ),
+    Bad(
+        "upload: limit out of range",
+        "POST",
+        f"{SEARCH}/upload",
+        422,
+        "invalid-request",
+        "/limit",
+        files={"image": picture("red")},
+        data={"limit": "0"},
+    ),
+    Bad("upload: not a form", "POST", f"{SEARCH}/upload", 415, "media-type-unsupported", body={"query": "red"}),
+    embeddings("nothing", {}, "/input"),
+    embeddings("empty text", {"input": ""}, "/input"),
+    embeddings("empty list", {"input": []}, "/input"),
+    embeddings("tokens", {"input": [1, 2]}, "/input", "tokens-unsupported", 400),
+    embeddings("token lists", {"input": [[1], [2]]}, "/input", "tokens-unsupported", 400),
+    embeddings("dimensions", {"input": "a", "dimensions": 8}, "/dimensions", "dimensions-unsupported", 400),
+    embeddings("unknown model", {"input": "a", "model": "ada"}, "/model", "model-not-found", 404),
+    embeddings("broken picture", {"input": ["a", {"image": "data:,x"}]}, "/input/1/image", "image-undecodable", 422),
+    embeddings("too many", {"input": ["a"] * 2049}, "/input", "batch-too-large", 422),
+    classify("no labels", {"item": "before", "labels": []}, "/labels"),
+    classify("no picture", {"labels": ["a"]}, ""),
+    classify("template without a place", {"item": "before", "labels": ["a"], "template": "photo"}, "/template"),
+    classify("unknown item", {"item": "nobody", "labels": ["a"]}, "/item", "item-not-found", 404),
+    classify("broken picture", {"image": "data:,x", "labels": ["a"]}, "/image", "image-undecodable", 422),
+    Bad("unknown model", "GET", "/v1/models/none", 404, "model-not-found"),
+    Bad("unknown path", "GET", "/v2", 404, "not-found"),
+    Bad("wrong method", "PATCH", SEARCH, 405, "method-not-allowed"),
+]

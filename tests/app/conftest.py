@@ -1,0 +1,78 @@
+"""An app over a fresh data folder and the fake encoder, in this process or behind a real port."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.cli.serve import address, listen
+from app.server import create_app
+from app.settings import Settings
+from models.encoder import Encoder
+from models.errors import ModelNotFound
+from tests.fakes import FakeEncoder
+
+ITEMS = "/v1/collections/default/items"
+SEARCH = "/v1/collections/default/search"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sightline.toml and no variable of the developer's gets into a test."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("SIGHTLINE_API_KEY", "SIGHTLINE_URL", "SIGHTLINE_DATA_DIR", "SIGHTLINE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def encoder() -> FakeEncoder:
+    return FakeEncoder()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", port=0)
+
+
+@pytest.fixture
+def client(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
+    with client_of(settings, encoder) as client:
+        yield client
+
+
+@contextmanager
+def client_of(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
+    """A client of an app in this process."""
+    with TestClient(make_app(settings, encoder), raise_server_exceptions=False) as client:
+        yield client
+
+
+def make_app(settings: Settings, encoder: FakeEncoder) -> FastAPI:
+    """An app whose only model is the fake one, `default`."""
+
+    def open_encoder(name: str) -> Encoder:
+        if name != "default":
+            raise ModelNotFound(f"no model {name!r}; there is default")
+        return encoder
+
+    return create_app(settings, open_encoder)
+
+
+@pytest.fixture
+def server_url(settings: Settings, encoder: FakeEncoder) -> Iterator[str]:
+    """The address of a real server in a thread."""
+    with listen(settings) as listener:
+        server = uvicorn.Server(uvicorn.Config(make_app(settings, encoder), log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        yield address(listener)
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,133 @@
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.app.conftest import ITEMS, SEARCH
+from tests.fakes import FakeEncoder
+from tests.pictures import data_uri, picture
+
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+@pytest.fixture
+def stocked(client: TestClient) -> TestClient:
+    items = [
+        {"id": colour, "image": data_uri(picture(colour)), "text": f"a {colour} thing", "metadata": {"n": number}}
+        for number, colour in enumerate(COLOURS)
+    ]
+    client.post(ITEMS, json={"items": items})
+    return client
+
+
+def best(client: TestClient, query: Any, **options: Any) -> str:
+    answer = client.post(SEARCH, json={"query": query} | options)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["hits"][0]["id"])
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("green", "green"),
+        ({"text": "blue"}, "blue"),
+        (["blue"], "blue"),
+        ({"image": data_uri(picture("yellow"))}, "yellow"),
+        ([{"text": "red", "weight": 0.5}, {"text": "yellow"}], "yellow"),
+        ([{"item": "yellow"}, {"text": "red", "weight": -1}], "green"),
+        ([{"item": "yellow"}, {"image": data_uri(picture("green")), "weight": -1}], "red"),
+    ],
+)
+def test_a_query_is_text_picture_item_or_several_weighted(stocked: TestClient, query: Any, expected: str) -> None:
+    assert best(stocked, query) == expected
+
+
+def test_an_item_does_not_find_itself(stocked: TestClient) -> None:
+    hits = stocked.post(SEARCH, json={"query": {"item": "red"}}).json()["hits"]
+
+    assert "red" not in [hit["id"] for hit in hits]
+
+
+def test_a_vector_of_the_embeddings_route_is_a_query(stocked: TestClient) -> None:
+    vector = stocked.post("/v1/embeddings", json={"input": "blue"}).json()["data"][0]["embedding"]
+
+    assert best(stocked, {"vector": vector}) == "blue"
+
+
+def test_hits_carry_scores_text_metadata_and_the_address_of_the_picture(stocked: TestClient) -> None:
+    answer = stocked.post(SEARCH, json={"query": "red", "limit": 1}).json()
+    [hit] = answer["hits"]
+
+    assert set(hit["scores"]) == {"image", "text"}
+    assert (hit["text"], hit["metadata"]) == ("a red thing", {"n": 0})
+    assert stocked.get(hit["image_url"]).content == picture("red")
+    assert (answer["total"], answer["model"], answer["generation"], answer["truncated"]) == (4, "default", 1, False)
+    assert set(answer["took_ms"]) == {"embed", "search", "total"}
+
+
+def test_include_decides_what_hits_carry(stocked: TestClient, encoder: FakeEncoder) -> None:
+    bare = stocked.post(SEARCH, json={"query": "red", "include": []}).json()["hits"][0]
+    full = stocked.post(SEARCH, json={"query": "red", "include": ["vector", "text"]}).json()["hits"][0]
+
+    assert set(bare) == {"id", "score", "scores", "image_url"}
+    assert set(full) == {"id", "score", "scores", "image_url", "text", "vectors"}
+    assert {name: len(vector) for name, vector in full["vectors"].items()} == {"image": 16, "text": 16}
+
+
+def test_pages_of_a_search_fit_together(stocked: TestClient) -> None:
+    whole = [hit["id"] for hit in stocked.get(SEARCH, params={"q": "red", "limit": 4}).json()["hits"]]
+    parts = [
+        hit["id"]
+        for offset in (0, 2)
+        for hit in stocked.get(SEARCH, params={"q": "red", "limit": 2, "offset": offset}).json()["hits"]
+    ]
+
+    assert parts == whole
+    assert len(set(whole)) == 4
+
+
+def test_target_decides_which_vectors_are_searched(stocked: TestClient) -> None:
+    stocked.put(f"{ITEMS}/liar", json={"image": data_uri(picture("red")), "text": "blue"})
+
+    only_text = stocked.post(SEARCH, json={"query": "blue", "target": {"text": 1}, "limit": 5}).json()["hits"]
+
+    assert {"liar", "blue"} == {hit["id"] for hit in only_text[:2]}
+    assert all(set(hit["scores"]) == {"text"} for hit in only_text)
+
+
+def test_hits_below_min_score_are_left_out(stocked: TestClient) -> None:
+    every = stocked.post(SEARCH, json={"query": "red"}).json()["hits"]
+    threshold = every[0]["score"] - 1e-6
+
+    some = stocked.post(SEARCH, json={"query": "red", "min_score": threshold}).json()["hits"]
+
+    assert [hit["id"] for hit in some] == ["red"]
+
+
+def test_an_uploaded_picture_is_a_query(stocked: TestClient) -> None:
+    form = {"limit": "1", "include": '["text"]', "target": '{"image": 1}'}
+
+    answer = stocked.post(f"{SEARCH}/upload", files={"image": picture("blue")}, data=form)
+
+    [hit] = answer.json()["hits"]
+    assert (hit["id"], hit["text"]) == ("blue", "a blue thing")
+    assert "metadata" not in hit
+
+
+def test_an_uploaded_picture_goes_together_with_a_text(stocked: TestClient) -> None:
+    def best_two(**fields: str) -> set[str]:
+        answer = stocked.post(f"{SEARCH}/upload", files={"image": picture("red")}, data=fields)
+        return {hit["id"] for hit in answer.json()["hits"][:2]}
+
+    assert best_two() == {"red", "yellow"}
+    assert best_two(query="blue") == {"red", "blue"}
+
+
+def test_a_long_text_is_cut_and_reported(stocked: TestClient) -> None:
+    assert stocked.post(SEARCH, json={"query": "red " * 200}).json()["truncated"] is True
+
+
+def test_an_empty_collection_answers_with_no_hits(client: TestClient) -> None:
+    answer = client.get(SEARCH, params={"q": "red"}).json()
+
+    assert (answer["hits"], answer["total"]) == ([], 0)

@@ -1,0 +1,178 @@
+"""What is around the routes: health, metrics, ids, limits, the key, the page, the documentation."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from app.routes import page
+from app.settings import Settings
+from indexer.collections import Collections
+from tests.app.conftest import ITEMS, SEARCH, client_of
+from tests.fakes import FakeEncoder
+
+KEY = "a-key-of-some-length"
+
+
+@pytest.fixture
+def locked(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
+    with client_of(settings.model_copy(update={"api_key": SecretStr(KEY)}), encoder) as client:
+        yield client
+
+
+def test_health_and_readiness(client: TestClient, encoder: FakeEncoder) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json()["fingerprint"] == encoder.fingerprint
+
+
+def test_a_server_that_cannot_serve_names_what_is_missing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: Collections) -> None:
+        raise RuntimeError("secret path")
+
+    monkeypatch.setattr(Collections, "ready", fail)
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "not-ready", "5")
+    assert "database" in answer.json()["detail"]
+    assert "secret" not in answer.text
+
+
+def test_metrics_count_requests_by_route_and_items_by_collection(client: TestClient) -> None:
+    client.put(f"{ITEMS}/a", json={"text": "red"})
+    client.get(f"{ITEMS}/a")
+    client.get(f"{ITEMS}/nobody")
+    client.get("/nowhere")
+
+    text = client.get("/metrics").text
+
+    route = "/v1/collections/{name}/items/{item_id}"
+    assert f'sightline_requests_total{{method="GET",route="{route}",status="200"}} 1.0' in text
+    assert f'sightline_requests_total{{method="GET",route="{route}",status="404"}} 1.0' in text
+    assert 'route="unmatched",status="404"' in text
+    assert 'sightline_request_seconds_count{method="PUT"' in text
+    assert 'sightline_items{collection="default"} 1.0' in text
+    assert 'sightline_vectors{collection="default",modality="text"} 1.0' in text
+
+
+@pytest.mark.parametrize(("given", "echoed"), [("job-7.a_B", True), ("", False), ("a b", False), ("x" * 129, False)])
+def test_a_request_id_is_echoed_or_made(client: TestClient, given: str, echoed: bool) -> None:
+    found = client.get("/healthz", headers={"X-Request-ID": given}).headers["x-request-id"]
+
+    assert (found == given) is echoed
+    assert found
+
+
+def test_a_failure_tells_the_log_and_not_the_client(
+    client: TestClient, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(texts: object) -> None:
+        raise RuntimeError("secret path")
+
+    monkeypatch.setattr(encoder, "encode_texts", fail)
+
+    answer = client.get(SEARCH, params={"q": "red"}, headers={"X-Request-ID": "job-7"})
+
+    assert (answer.status_code, answer.json()["type"]) == (500, "internal-error")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == "job-7"
+    assert "job-7" in answer.json()["detail"]
+    assert "secret" not in answer.text
+    assert any(record.levelno == logging.ERROR and "job-7" in record.message for record in caplog.records)
+
+
+def test_a_body_that_streams_is_stopped_at_the_limit(settings: Settings, encoder: FakeEncoder) -> None:
+    read = 0
+
+    def stream() -> Iterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield b" " * 1000
+
+    with client_of(settings.model_copy(update={"max_body_bytes": 10_000}), encoder) as client:
+        answer = client.put(f"{ITEMS}/a", content=stream(), headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["type"]) == (413, "body-too-large")
+
+
+def test_a_form_that_streams_is_stopped_at_the_limit(settings: Settings, encoder: FakeEncoder) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    stream = iter([head, *[b" " * 1000] * 100])
+
+    with client_of(settings.model_copy(update={"max_body_bytes": 10_000}), encoder) as client:
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        answer = client.put(f"{ITEMS}/a", content=stream, headers=headers)
+
+    assert (answer.status_code, answer.json()["type"]) == (413, "body-too-large")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}])
+@pytest.mark.parametrize(
+    "path", ["/v1/collections", "/v1", "/v1/models/x", "/metrics", "//v1/collections", "/%761/models"]
+)
+def test_without_the_key_the_api_is_closed(locked: TestClient, path: str, headers: dict[str, str]) -> None:
+    answer = locked.get(f"http://testserver{path}", headers=headers)
+
+    assert answer.status_code in (401, 404)
+    if answer.status_code == 401:
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["type"] == "unauthorized"
+
+
+def test_with_the_key_the_api_is_open(locked: TestClient) -> None:
+    assert locked.get("/v1/collections", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
+
+
+def test_health_needs_no_key(locked: TestClient) -> None:
+    assert [locked.get(path).status_code for path in ("/healthz", "/readyz", "/openapi.json")] == [200, 200, 200]
+
+
+def test_the_page_may_run_only_what_is_its_own(client: TestClient) -> None:
+    answer = client.get("/")
+
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", [path.name for path in page.FOLDER.iterdir()] if page.FOLDER.exists() else [])
+def test_the_pages_files_are_served(client: TestClient, name: str) -> None:
+    assert client.get(f"/static/{name}").content == (page.FOLDER / name).read_bytes()
+
+
+@pytest.fixture
+def operations(client: TestClient) -> dict[str, Any]:
+    document = client.get("/openapi.json").json()
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_document_declares_each_problem_as_one(operations: dict[str, Any]) -> None:
+    wrong = [
+        (name, status)
+        for name, operation in operations.items()
+        for status, response in operation["responses"].items()
+        if int(status) >= 400
+        and response["content"] != {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    ]
+
+    assert wrong == []
+
+
+def test_each_operation_has_a_summary_and_a_described_body(operations: dict[str, Any]) -> None:
+    assert [name for name, operation in operations.items() if not operation.get("summary")] == []
+    writing = [name for name in operations if name.startswith(("PUT", "POST"))]
+    assert [name for name in writing if not operations[name]["requestBody"]["content"]] == []
+    assert set(operations["PUT /v1/collections/{name}/items/{item_id}"]["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+    }
