@@ -79,7 +79,7 @@ class MeasureRequests:
         try:
             await self._app(scope, receive, send_and_look)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = getattr(scope.get("route"), "path_format", "unmatched")
             self._metrics.count(scope["method"], route, status, time.perf_counter() - start)
 
 

@@ -38,5 +38,5 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start
-    with Collections(settings.data_dir, encoder_of, settings.image_limits) as collections:
+    with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
         yield Resources(settings, store, encoder_of, collections)

@@ -27,16 +27,22 @@ class Collections:
 
     Args:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
+        default_model: The model with which the collection `default` is made.
 
     Raises:
         DataFolderInUse: Another process has the folder open.
     """
 
     def __init__(
-        self, data_dir: Path, open_encoder: Callable[[str], Encoder], limits: ImageLimits | None = None
+        self,
+        data_dir: Path,
+        open_encoder: Callable[[str], Encoder],
+        limits: ImageLimits | None = None,
+        default_model: str = "default",
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
+        self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         self._catalogue = Catalogue(data_dir / "catalogue.db")
         self._originals = Originals(data_dir / "originals")
@@ -116,13 +122,13 @@ class Collections:
             self._originals.remove(pictures, self._catalogue.referenced_images)
             shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)
             if name == DEFAULT:
-                self.put(DEFAULT, CollectionSettings())
+                self.put(DEFAULT, self._default_settings)
 
     def _open_all(self) -> None:
         for row in self._catalogue.collections():
             self._open[row.name] = self._open_collection(row)
         if DEFAULT not in self._open:
-            self.put(DEFAULT, CollectionSettings())
+            self.put(DEFAULT, self._default_settings)
 
     def _open_collection(self, row: CollectionRow) -> Collection:
         encoder = self._open_encoder(row.settings.model)

@@ -31,10 +31,18 @@ def test_it_gets_embeddings_as_numbers(client: OpenAI) -> None:
 
 
 def test_it_raises_its_own_errors(client: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="token ids"):
+    with pytest.raises(openai.BadRequestError) as tokens:
         client.embeddings.create(model="default", input=[[1, 2, 3]])
-    with pytest.raises(openai.NotFoundError, match="no model 'ada'"):
+    with pytest.raises(openai.NotFoundError) as unknown:
         client.embeddings.create(model="ada", input="red")
+
+    assert problem_type(tokens.value) == "tokens-unsupported"
+    assert problem_type(unknown.value) == "model-not-found"
+
+
+def problem_type(error: openai.APIStatusError) -> object:
+    assert isinstance(error.body, dict)
+    return error.body["type"]
 
 
 def test_it_lists_models(client: OpenAI) -> None:
