@@ -14,7 +14,7 @@ from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
 from indexer.errors import CursorInvalid, ItemNotFound, OriginalMissing
 from indexer.originals import Originals
 from indexer.preparation import Prepared, prepare
-from indexer.query import Candidate, EmbeddedTerm, embed_terms, search_targets
+from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -167,10 +167,10 @@ class Collection:
         embedded = time.perf_counter()
         targets = self._targets(request)
         wanted = request.offset + request.limit
-        candidates = search_targets(terms, targets, self._indexes, self._catalogue, self._row, wanted)
-        if request.min_score is not None:
-            candidates = [candidate for candidate in candidates if candidate.score >= request.min_score]
-        hits = self._hydrate(candidates[request.offset : wanted], request.include_vectors)
+        ranking = rank(terms, targets, self._indexes, self._catalogue, self._row, wanted)
+        floor = -np.inf if request.min_score is None else request.min_score
+        page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
+        hits = self._hydrate(page, ranking, request.include_vectors)
         ended = time.perf_counter()
         return SearchResult(
             hits=hits,
@@ -282,15 +282,20 @@ class Collection:
             for modality in targets
         )
 
-    def _hydrate(self, candidates: Sequence[Candidate], with_vectors: bool) -> list[Hit]:
-        pks = [candidate.item_pk for candidate in candidates]
+    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, with_vectors: bool) -> list[Hit]:
+        pks = [pk for pk, _ in page]
         stored = self._catalogue.items_by_pk(pks)
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, pks) if with_vectors else {}
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
         return [
-            Hit(item.id, candidate.score, candidate.scores, item, vectors.get(candidate.item_pk))
-            for candidate in candidates
-            if candidate.item_pk in stored  # else it was deleted while this search ran
-            for item in [stored[candidate.item_pk].item]
+            Hit(
+                id=stored[pk].item.id,
+                score=score,
+                scores=ranking.cosines(vectors[pk]),
+                item=stored[pk].item,
+                vectors=vectors[pk] if with_vectors else None,
+            )
+            for pk, score in page
+            if pk in stored and pk in vectors  # else it was deleted while this search ran
         ]
 
     def _stored(self, id_: str) -> StoredItem:

@@ -29,12 +29,20 @@ class EmbeddedTerm:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A found item before it is read from the catalogue."""
+class Ranking:
+    """All candidates of a query, best first, before any of them is read from the catalogue."""
 
-    item_pk: int
-    score: float
-    scores: dict[Modality, float]
+    candidates: list[tuple[int, float]]
+    """Primary key of the item, and its score."""
+    composed: Mapping[Modality, ComposedQuery]
+
+    def cosines(self, vectors: Mapping[Modality, Vector]) -> dict[Modality, float]:
+        """Weighted mean cosine of the terms with an item's vector of each target modality that it has."""
+        return {
+            modality: float(query.cosine_vector @ vectors[modality])
+            for modality, query in self.composed.items()
+            if modality in vectors
+        }
 
 
 def embed_terms(
@@ -71,33 +79,48 @@ def embed_terms(
     return embedded
 
 
-def search_targets(
+def rank(
     terms: Sequence[EmbeddedTerm],
     targets: Mapping[Modality, float],
     indexes: Mapping[Modality, VectorIndex],
     catalogue: Catalogue,
     row: CollectionRow,
     wanted: int,
-) -> list[Candidate]:
-    """Search every target modality and fuse; at least the `wanted` best candidates where there are as many, best first.
+) -> Ranking:
+    """Search every target modality and fuse; at least the `wanted` best candidates where there are as many.
 
     Each modality gives its best, a power of two of them, so that pages of one query come from the same candidates;
-    similarities that an item's other modality did not bring in are computed from its stored vector.
+    a similarity that an item's other modality did not bring in is computed from its stored vector.
     """
     composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
-    if not composed:
-        return []
     depth = max(MIN_CANDIDATES, 1 << (2 * wanted - 1).bit_length())
-    found = {modality: indexes[modality].search(query.vector, depth) for modality, query in composed.items()}
-    pks = np.unique(np.concatenate([part.items for part in found.values()])).tolist()
-    vectors = catalogue.item_vectors(row.generation_pk, pks)
-    own = {term.item_pk for term in terms}
-    primary = max(composed, key=lambda modality: targets[modality])
-    candidates = [_score(pk, vectors[pk], composed, targets, primary) for pk in pks if pk in vectors and pk not in own]
-    return sorted(
-        (candidate for candidate in candidates if candidate is not None),
-        key=lambda candidate: (-candidate.score, candidate.item_pk),
-    )
+    standardised: dict[int, dict[Modality, float]] = {}
+    for modality, query in composed.items():
+        found = indexes[modality].search(query.vector, depth)
+        for pk, similarity in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
+            standardised.setdefault(pk, {})[modality] = query.standardise(similarity)
+    for term in terms:
+        standardised.pop(term.item_pk or 0, None)
+    _fill_in(standardised, composed, catalogue, row)
+    if not standardised:
+        return Ranking([], composed)
+    scale = composed[max(composed, key=lambda modality: targets[modality])].spread
+    scored = [(pk, fuse(own, targets, scale)) for pk, own in standardised.items()]
+    return Ranking(sorted(scored, key=lambda pair: (-pair[1], pair[0])), composed)
+
+
+def _fill_in(
+    standardised: dict[int, dict[Modality, float]],
+    composed: Mapping[Modality, ComposedQuery],
+    catalogue: Catalogue,
+    row: CollectionRow,
+) -> None:
+    """Add the scores of modalities that an item has but did not come up with."""
+    partial = [pk for pk, own in standardised.items() if len(own) < len(composed)]
+    for pk, vectors in catalogue.item_vectors(row.generation_pk, partial).items():
+        for modality in composed.keys() & vectors.keys() - standardised[pk].keys():
+            query = composed[modality]
+            standardised[pk][modality] = query.standardise(float(query.vector @ vectors[modality]))
 
 
 def _pointer(terms: Sequence[Term], number: int, field: str) -> str:
@@ -121,18 +144,3 @@ def _item_term(term: Term, catalogue: Catalogue, row: CollectionRow, pointer: st
 def _compose(terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex) -> ComposedQuery:
     embeddings = [term.embeddings[modality] for term in terms]
     return compose(embeddings, [term.weight for term in terms], [index.spread(vector) for vector in embeddings])
-
-
-def _score(
-    pk: int,
-    vectors: Mapping[Modality, Vector],
-    composed: Mapping[Modality, ComposedQuery],
-    targets: Mapping[Modality, float],
-    primary: Modality,
-) -> Candidate | None:
-    present = [modality for modality in composed if modality in vectors]
-    if not present:
-        return None
-    standardised = {m: composed[m].standardise(float(composed[m].vector @ vectors[m])) for m in present}
-    cosines = {m: float(composed[m].cosine_vector @ vectors[m]) for m in present}
-    return Candidate(pk, fuse(standardised, targets, composed[primary].spread), cosines)

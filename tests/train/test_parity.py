@@ -37,7 +37,7 @@ def exported(
         "hugging-face": lambda: hugging_face_folder(folder / "source"),
     }.get(name, lambda: name)()
     export_model(architecture, None, folder / "model", name="model")
-    yield load_source(architecture, None), DualEncoder.open(folder / "model", device="cpu")
+    return load_source(architecture, None), DualEncoder.open(folder / "model", device="cpu")
 
 
 def siglip_folder(folder: Path) -> str:

@@ -1,0 +1,1 @@
+"""Benchmarks; each prints a table of one run on one machine. `make bench` runs all."""
