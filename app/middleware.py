@@ -17,7 +17,7 @@ from app.schemas.problem import Problem
 logger = logging.getLogger("sightline")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PROTECTED = re.compile(r"/(v1(/|$)|metrics$)")
+_OPEN = re.compile(r"/(healthz|readyz|docs|docs/oauth2-redirect|redoc|openapi\.json|static/.*)?")
 _PAGE = re.compile(r"/$|/static/")
 
 PAGE_POLICY = (
@@ -84,14 +84,14 @@ class MeasureRequests:
 
 
 class RequireKey:
-    """Refuses requests to the API without the key; the page, the documentation and health stay open."""
+    """Refuses requests without the key, to whatever path; only the page, the documentation and health stay open."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app = app
         self._key = key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and _PROTECTED.match(scope["path"]) and not self._holds(scope):
+        if scope["type"] == "http" and not _OPEN.fullmatch(scope["path"]) and not self._holds(scope):
             problem = problem_of(Unauthorized("send the header `Authorization: Bearer <key>`"))
             await problem_response(problem, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
             return

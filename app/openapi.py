@@ -4,11 +4,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from app.errors import MEDIA_TYPE
+from app.schemas.items import ItemBody
 from app.schemas.problem import Problem
 
 Responses = dict[int | str, dict[str, Any]]
+
+_REFERENCE = "#/components/schemas/{model}"
 
 _MEANINGS = {
     400: "Not a request that can be read.",
@@ -43,8 +47,22 @@ class SightlineAPI(FastAPI):
             for operations in document["paths"].values():
                 for operation in operations.values():
                     _declare_problems(operation["responses"])
+            _declare_schema(document["components"]["schemas"], ItemBody)
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}, {}]  # a server without a key asks for none
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def refer_to(model: type[BaseModel]) -> dict[str, str]:
+    """A reference to a schema, for bodies that FastAPI does not read itself."""
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _declare_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template=_REFERENCE)
+    schemas.update(schema.pop("$defs", {}))
+    schemas[model.__name__] = schema
 
 
 def _declare_problems(responses: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ def convert_precision(graph: onnx.ModelProto, precision: Precision) -> onnx.Mode
 
 
 def _int8(graph: onnx.ModelProto) -> onnx.ModelProto:
+    # The exporter's shape notes are not kept up by its own optimiser; the quantiser infers them anew.
+    del graph.graph.value_info[:]
     with tempfile.TemporaryDirectory() as temporary:
         source, made = Path(temporary) / "fp32.onnx", Path(temporary) / "int8.onnx"
         onnx.save_model(graph, source)

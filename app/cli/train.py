@@ -43,7 +43,7 @@ def train(
     with _Bars() as bars:
         trainer = Trainer(chosen, examples, out_dir, bars.show, initial)
         trainer.run(held_out)
-    folder = out_dir / "openclip"
+    folder = out_dir / chosen.name
     trainer.save_open_clip(folder)
     out.print(f"Trained. Add it to the server's models with:\n  sightline model add local-dir:{folder} --name NAME")
 

@@ -9,7 +9,7 @@ from app.batches import store_batch
 from app.dependencies import ImageLoader, ItemId, LoadImage, TheCollection, TheResources, image_url
 from app.errors import BatchTooLarge, FieldFault
 from app.forms import form_document, read_body
-from app.openapi import READING, WRITING, problems
+from app.openapi import READING, WRITING, problems, refer_to
 from app.schemas import items as schemas
 from app.strict_json import StrictRoute
 from indexer.collection import Collection
@@ -22,7 +22,7 @@ _PUT_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": schemas.ItemBody.model_json_schema()},
+            "application/json": {"schema": refer_to(schemas.ItemBody)},
             "multipart/form-data": form_document(
                 {"text": {"type": "string"}, "metadata": {"type": "string", "description": "A JSON object."}}, []
             ),

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import ImageLoader, LoadImage, TheCollection, image_url
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import form_document, is_form, read_body
 from app.openapi import READING, WRITING
+from app.responses import model_response
 from app.schemas import search as schemas
 from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
@@ -40,16 +41,16 @@ _UPLOAD_BODY = {
 }
 
 
-@router.post("", summary="Search", responses=WRITING, response_model_exclude_unset=True)
-def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> schemas.SearchResults:
+@router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING)
+def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
     pictures = [number for number, term in enumerate(body.query) if term.image is not None]
     with blame(_pointer(body.query, pictures[0]) if len(pictures) == 1 else "/query"):
         return _search(collection, _terms(body.query, load_image), body)
 
 
-@router.get("", summary="Search by a text", responses=READING, response_model_exclude_unset=True)
-def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> schemas.SearchResults:
+@router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING)
+def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(limit=query.limit, offset=query.offset, min_score=query.min_score)
     with blame("/q"):
         return _search(collection, [types.Term(text=query.q)], options)
@@ -58,11 +59,11 @@ def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheC
 @router.post(
     "/upload",
     summary="Search by a picture's file",
+    response_model=schemas.SearchResults,
     responses=WRITING,
-    response_model_exclude_unset=True,
     openapi_extra=_UPLOAD_BODY,
 )
-async def search_upload(request: Request, collection: TheCollection) -> schemas.SearchResults:
+async def search_upload(request: Request, collection: TheCollection) -> Response:
     """The other fields are those of search."""
     if not is_form(request):
         raise MediaTypeUnsupported("send the picture's file as the field `image` of a multipart form")
@@ -91,9 +92,7 @@ def _pointer(query: Sequence[schemas.Term], number: int) -> str:
     return "/query/image" if len(query) == 1 else f"/query/{number}/image"
 
 
-def _search(
-    collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions
-) -> schemas.SearchResults:
+def _search(collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions) -> Response:
     request = types.SearchRequest(
         terms=tuple(terms),
         limit=options.limit,
@@ -103,7 +102,7 @@ def _search(
         include_vectors="vector" in options.include,
     )
     result = collection.search(request)
-    return schemas.SearchResults(
+    results = schemas.SearchResults(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
         model=collection.settings.model,
@@ -113,6 +112,7 @@ def _search(
             embed=round(result.embed_ms, 3), search=round(result.search_ms, 3), total=round(result.total_ms, 3)
         ),
     )
+    return model_response(results, only_set=True)
 
 
 def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> schemas.Hit:

@@ -35,7 +35,7 @@ def test_texts_and_pictures_come_back_in_their_order(client: TestClient) -> None
 
 
 def test_more_pictures_than_fit_at_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.routes.embeddings.IMAGES_AT_ONCE", 2)
+    monkeypatch.setattr("app.embedding.IMAGES_AT_ONCE", 2)
     images = [{"image": data_uri(picture((index * 20, 0, 0)))} for index in range(5)]
 
     whole = client.post("/v1/embeddings", json={"input": images}).json()["data"]
