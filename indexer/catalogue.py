@@ -31,6 +31,8 @@ class CollectionRow:
     generation_pk: int
     fingerprint: str
     dimension: int
+    generation_key: str
+    """Tells this generation from any other of any catalogue, were they to have the same number and name."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class StoredItem:
     pk: int
     item: Item
     content_hash: str
+    given: frozenset[Modality]
+    """Modalities whose vector a client gave."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Change:
     content_hash: str
     vectors: Mapping[Modality, Vector]
     kept: tuple[Modality, ...]
+    given: frozenset[Modality] = frozenset()
+    """Those of `vectors` that a client gave, which do not come from this picture or text."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,11 @@ class Catalogue:
         )
         query = (
             select(
-                collections, generations.c.pk.label("generation_pk"), generations.c.fingerprint, generations.c.dimension
+                collections,
+                generations.c.pk.label("generation_pk"),
+                generations.c.fingerprint,
+                generations.c.dimension,
+                generations.c.created_at.label("generation_created_at"),
             )
             .join(generations, active)
             .order_by(collections.c.name)
@@ -145,6 +155,7 @@ class Catalogue:
                     row.generation_pk,
                     row.fingerprint,
                     row.dimension,
+                    f"{row.active_generation} of {row.generation_created_at.isoformat()}",
                 )
                 for row in connection.execute(query)
             ]
@@ -223,7 +234,7 @@ class Catalogue:
                 pk = _write_item(connection, row.pk, pks.get(change.id), change)
                 if change.id in pks:
                     _drop_vectors(connection, row.generation_pk, [pk], change.kept, written)
-                _add_vectors(connection, row.generation_pk, pk, change.vectors, written)
+                _add_vectors(connection, row.generation_pk, pk, change, written)
         return written
 
     def delete(self, row: CollectionRow, ids: Sequence[str]) -> tuple[int, set[str], Written]:
@@ -260,6 +271,12 @@ class Catalogue:
         with self._engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
+    def last_seq(self) -> int:
+        """The highest sequence number that was ever given."""
+        with self._engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").scalar()
+            return int(found or 0)
+
     def live_seqs(self, generation_pk: int, modality: Modality) -> NDArray[np.int64]:
         """All sequence numbers, ascending."""
         query = select(vectors.c.seq).where(_of(generation_pk, modality)).order_by(vectors.c.seq)
@@ -280,7 +297,7 @@ class Catalogue:
 
     @contextmanager
     def _write(self) -> Iterator[Connection]:
-        """One transaction of the one writer, begun with the database's write lock in hand."""
+        """One transaction of the one writer."""
         with self._writer, self._engine.begin() as connection:
             yield connection
 
@@ -288,12 +305,12 @@ class Catalogue:
         """Run item queries and add to each item the modalities it has vectors of."""
         with self._engine.connect() as connection:
             rows = [row for query in queries for row in connection.execute(query)]
-            modalities: dict[int, set[str]] = {}
+            modalities: dict[int, dict[Modality, bool]] = {}
             for chunk in _chunks([row.pk for row in rows]):
-                query = select(vectors.c.item_pk, vectors.c.modality).where(vectors.c.item_pk.in_(chunk)).distinct()
-                for pk, modality in connection.execute(query):
-                    modalities.setdefault(pk, set()).add(modality)
-        return [_stored_item(row, modalities.get(row.pk, set())) for row in rows]
+                query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
+                for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
+                    modalities.setdefault(pk, {})[modality] = given
+        return [_stored_item(row, modalities.get(row.pk, {})) for row in rows]
 
 
 def to_float16(vector: Vector) -> Vector:
@@ -357,16 +374,15 @@ def _drop_vectors(
     connection.execute(delete(vectors).where(gone))
 
 
-def _add_vectors(
-    connection: Connection, generation_pk: int, pk: int, new: Mapping[Modality, Vector], written: Written
-) -> None:
-    for modality, vector in new.items():
-        row = {"generation_pk": generation_pk, "item_pk": pk, "modality": modality}
+def _add_vectors(connection: Connection, generation_pk: int, pk: int, change: Change, written: Written) -> None:
+    for modality, vector in change.vectors.items():
+        given = modality in change.given
+        row = {"generation_pk": generation_pk, "item_pk": pk, "modality": modality, "given": given}
         seq = _inserted(connection.execute(insert(vectors).values(vector=vector.astype("<f2").tobytes(), **row)))
         written.added[modality].append(VectorRow(seq, pk, to_float16(vector)))
 
 
-def _stored_item(row: Row[Any], modalities: set[str]) -> StoredItem:
+def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:
     item = Item(
         id=row.id,
         text=row.text,
@@ -377,4 +393,5 @@ def _stored_item(row: Row[Any], modalities: set[str]) -> StoredItem:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-    return StoredItem(row.pk, item, row.content_hash)
+    given = frozenset(modality for modality, is_given in modalities.items() if is_given)
+    return StoredItem(row.pk, item, row.content_hash, given)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
-from indexer.errors import CursorInvalid, ItemNotFound, OriginalMissing
+from indexer.errors import CollectionNotFound, CursorInvalid, ItemNotFound, OriginalMissing
 from indexer.originals import Originals
-from indexer.preparation import Prepared, prepare
+from indexer.preparation import Prepared, check_id, prepare
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.types import (
     MODALITIES,
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
+COMPACTION_RETRY_S = 60.0
+"""Rest after a failed compaction (a full disk): otherwise every write would begin another."""
 
 
 class Collection:
@@ -60,6 +62,9 @@ class Collection:
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._compacting = threading.Lock()
+        self._background = threading.Lock()
+        self._closed = threading.Event()
+        self._no_compaction_before = 0.0
         self._indexes: dict[Modality, VectorIndex] = {
             modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
         }
@@ -120,6 +125,7 @@ class Collection:
     def delete(self, ids: Sequence[str]) -> int:
         """Remove items; no later search finds them. Returns how many of the ids there were."""
         with self._writes:
+            self._check_open()
             deleted, pictures, written = self._catalogue.delete(self._row, ids)
             self._take_over(written)
         self._originals.remove(pictures, self._catalogue.referenced_images)
@@ -167,7 +173,7 @@ class Collection:
         embedded = time.perf_counter()
         targets = self._targets(request)
         wanted = request.offset + request.limit
-        ranking = rank(terms, targets, self._indexes, self._catalogue, self._row, wanted)
+        ranking = rank(terms, targets, self._indexes, wanted)
         floor = -np.inf if request.min_score is None else request.min_score
         page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
         hits = self._hydrate(page, ranking, request.include_vectors)
@@ -193,20 +199,30 @@ class Collection:
         """Build new main segments from the catalogue and swap them in; searches and writes go on."""
         with self._compacting:
             for index in self._indexes.values():
-                index.compact(self._writes)
+                if not self._closed.is_set():
+                    index.compact(self._writes, self._closed)
 
-    def _upsert_different(self, new: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
+    def close(self) -> None:
+        """Take no more writes and end a running compaction; returns when both have come to rest."""
+        self._closed.set()
+        with self._compacting, self._writes:
+            pass
+
+    def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
+        failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
+        new = [item for item in items if item.id not in failed]
         ids = [item.id for item in new]
         while True:
             known = self._catalogue.items(self._row.pk, ids)
             prepared = prepare(new, known, self.encoder, self._limits)
             with self._writes:
+                self._check_open()
                 # Embedding is slow and runs without the lock; what changed meanwhile is prepared anew.
                 if _hashes(self._catalogue.items(self._row.pk, ids)) == _hashes(known):
                     self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known)
                     break
         self._compact_if_needed()
-        return self._results(new, known, prepared)
+        return failed | self._results(new, known, prepared)
 
     def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem]) -> None:
         if not prepared:
@@ -304,10 +320,26 @@ class Collection:
             raise ItemNotFound(f"no item {id_!r} in collection {self.name!r}")
         return stored
 
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise CollectionNotFound(f"collection {self.name!r} is closed or was deleted")
+
     def _compact_if_needed(self) -> None:
-        if not any(index.needs_compaction() for index in self._indexes.values()) or self._compacting.locked():
+        if time.monotonic() < self._no_compaction_before:
             return
-        threading.Thread(target=self.compact, name=f"compact-{self.name}", daemon=True).start()
+        if not any(index.needs_compaction() for index in self._indexes.values()):
+            return
+        if self._background.acquire(blocking=False):
+            threading.Thread(target=self._compact_in_background, name=f"compact-{self.name}", daemon=True).start()
+
+    def _compact_in_background(self) -> None:
+        try:
+            self.compact()
+        except Exception:
+            log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
+            self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
+        finally:
+            self._background.release()
 
 
 def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:

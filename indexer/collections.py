@@ -44,7 +44,11 @@ class Collections:
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
-        self._catalogue = Catalogue(data_dir / "catalogue.db")
+        try:
+            self._catalogue = Catalogue(data_dir / "catalogue.db")
+        except BaseException:
+            self._lock_file.close()
+            raise
         self._originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
         self._open: dict[str, Collection] = {}
@@ -63,7 +67,9 @@ class Collections:
         self.close()
 
     def close(self) -> None:
-        """Close the database and give the folder free."""
+        """End what runs in the background, close the database and give the folder free."""
+        for collection in list(self._open.values()):
+            collection.close()
         self._catalogue.close()
         self._lock_file.close()
 
@@ -106,7 +112,8 @@ class Collections:
 
     def infos(self) -> list[CollectionInfo]:
         """All collections by name."""
-        return [collection.info() for _, collection in sorted(self._open.items())]
+        collections = list(self._open.values())
+        return [collection.info() for collection in sorted(collections, key=lambda collection: collection.name)]
 
     def delete(self, name: str) -> None:
         """Remove a collection with its items, pictures and index; `default` comes back empty.
@@ -115,9 +122,10 @@ class Collections:
             CollectionNotFound: No such collection.
         """
         with self._changes:
-            self.get(name)
+            collection = self.get(name)
             row = next(row for row in self._catalogue.collections() if row.name == name)
             del self._open[name]
+            collection.close()
             pictures = self._catalogue.delete_collection(row.pk)
             self._originals.remove(pictures, self._catalogue.referenced_images)
             shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)

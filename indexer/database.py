@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,7 +24,9 @@ from sqlalchemy import (
     event,
 )
 
-SCHEMA_VERSION = 1
+from indexer.errors import CatalogueIncompatible
+
+SCHEMA_VERSION = 2
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -92,6 +95,7 @@ vectors = Table(
     Column("item_pk", ForeignKey("items.pk", ondelete="CASCADE"), nullable=False),
     Column("modality", String, nullable=False),
     Column("vector", LargeBinary, nullable=False),  # float16, little-endian
+    Column("given", Boolean, nullable=False),  # made by a client, not from the item's picture or text here
     UniqueConstraint("item_pk", "generation_pk", "modality"),
     Index("vectors_by_generation", "generation_pk", "modality", "seq"),
     sqlite_autoincrement=True,
@@ -102,6 +106,9 @@ def open_database(path: Path) -> Engine:
     """Open or create the catalogue's SQLite file.
 
     `synchronous=FULL` makes a commit durable against loss of power, not only against kill -9.
+
+    Raises:
+        CatalogueIncompatible: Another version of Sightline made it.
     """
     engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48)
 
@@ -110,7 +117,21 @@ def open_database(path: Path) -> Engine:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
             connection.execute(f"PRAGMA {pragma}")
 
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+    try:
+        _prepare_schema(engine, path)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def _prepare_schema(engine: Engine, path: Path) -> None:
+    with engine.begin() as connection:
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if found not in (0, SCHEMA_VERSION):
+            raise CatalogueIncompatible(
+                f"{path} has schema version {found}, this Sightline works with {SCHEMA_VERSION}; "
+                "use the version that made it, or another data folder"
+            )
+        metadata.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -5,7 +5,8 @@ IndexerError
 ├── CollectionConflict      ├── ItemInvalid           ├── VectorInvalid
 ├── CollectionNameInvalid   ├── OriginalMissing       ├── QueryInvalid
 ├── CursorInvalid           ├── SourceInvalid         └── DataFolderInUse
-├── ImageUrlForbidden       └── ImageFetchFailed
+├── ImageUrlForbidden       ├── ImageFetchFailed
+└── CatalogueIncompatible
 """
 
 
@@ -21,6 +22,10 @@ class IndexerError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+
+
+class CatalogueIncompatible(IndexerError):
+    """The catalogue was made by another version of Sightline."""
 
 
 class CollectionNotFound(IndexerError):

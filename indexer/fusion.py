@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.moments import Spread
 from indexer.types import Modality, Vector
@@ -30,9 +31,9 @@ class ComposedQuery:
     spread: Spread
     """Weighted mean and standard deviation of the terms' similarities: the cosine scale of this modality."""
 
-    def standardise(self, similarity: float) -> float:
-        """Z from the dot product of `vector` with an item's vector."""
-        return similarity - self.offset
+    def standardise(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Z [n] from the dot products [n] of `vector` with items' vectors."""
+        return similarities.astype(np.float64) - self.offset
 
 
 def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Sequence[Spread]) -> ComposedQuery:
@@ -60,12 +61,19 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
     )
 
 
-def fuse(standardised: Mapping[Modality, float], weights: Mapping[Modality, float], scale: Spread) -> float:
-    """One score from an item's standardised scores.
+def fuse(
+    standardised: Mapping[Modality, NDArray[np.float64]], weights: Mapping[Modality, float], scale: Spread
+) -> NDArray[np.float64]:
+    """One score per item from its standardised scores [n] per modality, which are NaN where it lacks the modality.
 
     The mean is taken over the modalities that the item has, so that it is never punished for what it lacks; it is
     then put on the cosine scale of the primary target, where one number means the same with and without fusion.
+
+    Returns:
+        [n], NaN for an item that has none of the modalities.
     """
-    total = sum(weights[modality] for modality in standardised)
-    mean = sum(weights[modality] * value for modality, value in standardised.items()) / total
-    return scale.mean + scale.std * mean
+    values = np.stack([np.asarray(standardised[modality], dtype=np.float64) for modality in standardised])
+    shares = np.stack([np.full(values.shape[1:], weights[modality]) for modality in standardised])
+    shares[np.isnan(values)] = 0
+    with np.errstate(invalid="ignore"):
+        return np.asarray(scale.mean + scale.std * (np.nan_to_num(values) * shares).sum(0) / shares.sum(0))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from indexer.collection import Collection
@@ -14,6 +13,8 @@ from models.errors import ImageTooLarge, ModelError
 from models.imaging import ImageLimits
 
 BATCH = 64
+BATCH_BYTES = 64 * 2**20
+"""A batch ends at whichever comes first, so that large pictures do not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,11 @@ def ingest(
 ) -> IngestReport:
     """Upsert every row of a source; a bad row is reported and stops nothing."""
     report = IngestReport(source.total)
-    for rows in batches(source, BATCH):
-        good = []
-        for row in rows:
-            try:
-                good.append((row.number, _new_item(row, limits)))
-            except (IndexerError, ModelError, OSError, ValueError) as error:
-                report.errors.append(RowError(row.number, row.id, str(error)))
+    for good in _batches(_new_items(source, limits, report)):
         results = collection.upsert([item for _, item in good])
         for (number, item), result in zip(good, results, strict=True):
             if isinstance(result, Failed):
-                report.errors.append(RowError(number, item.id, result.error.detail))
+                report.errors.append(RowError(number, item.id, str(result.error)))
             else:
                 report.count(result.status)
         on_progress(report)
@@ -84,11 +79,26 @@ def read_file(path: Path, limits: ImageLimits) -> bytes:
     return path.read_bytes()
 
 
-def batches(rows: Iterable[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
-    """Cut rows into lists of `size`."""
-    iterator = iter(rows)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def _new_items(source: Source, limits: ImageLimits, report: IngestReport) -> Iterator[tuple[int, NewItem]]:
+    """Each row that can be read as an item, with its number; the others go into the report."""
+    for row in source:
+        try:
+            yield row.number, _new_item(row, limits)
+        except (IndexerError, ModelError, OSError, ValueError) as error:
+            report.errors.append(RowError(row.number, row.id, str(error)))
+
+
+def _batches(rows: Iterable[tuple[int, NewItem]]) -> Iterator[list[tuple[int, NewItem]]]:
+    batch: list[tuple[int, NewItem]] = []
+    size = 0
+    for number, item in rows:
+        batch.append((number, item))
+        size += len(item.image or b"")
+        if len(batch) == BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    # An empty one at the end lets the last rows be told of where all of them are bad.
+    yield batch
 
 
 def _new_item(row: Row | BadRow, limits: ImageLimits) -> NewItem:

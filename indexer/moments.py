@@ -52,6 +52,12 @@ class Moments:
         std = float(np.sqrt(max(variance, 0.0)))
         return Spread(mean, std if std > MIN_STD else 1.0)
 
+    def equals(self, other: "Moments") -> bool:
+        """Whether both are of the same vectors, up to rounding."""
+        return self.count == other.count and bool(
+            np.allclose(self._sum, other._sum, atol=1e-6) and np.allclose(self._products, other._products, atol=1e-6)
+        )
+
     def _change(self, vectors: NDArray[np.float32], sign: int) -> None:
         values = vectors.astype(np.float64)
         self.count += sign * len(values)

@@ -4,8 +4,12 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+_WRITERS = 8
+"""Pictures written at a time."""
 
 
 class Originals:
@@ -22,8 +26,10 @@ class Originals:
         with self._lock:
             self._in_flight.update(contents.keys())
         try:
-            for sha256, data in contents.items():
-                self._write(sha256, data)
+            if contents:
+                # Journalling file systems commit waiting syncs together: many at once cost little more than one.
+                with ThreadPoolExecutor(min(_WRITERS, len(contents))) as pool:
+                    list(pool.map(self._write, contents.keys(), contents.values()))
             yield
         finally:
             with self._lock:
@@ -51,7 +57,10 @@ class Originals:
         path = self._path(sha256)
         if path.exists():
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(path.parent.parent)
+            sync_folder(self._folder)
         partial = path.with_name(f"{sha256}.{threading.get_ident()}.partial")
         with partial.open("wb") as file:
             file.write(data)

@@ -18,6 +18,8 @@ from models.imaging import ImageLimits, decode_image, image_type
 CHUNK = 32
 """Items decoded at a time, so that a batch of large pictures does not lie in memory decoded all at once."""
 
+MAX_ID_LENGTH = 256
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -49,6 +51,17 @@ def prepare(
                 drafts.append(draft)
         made.update(_embed(drafts, encoder))
     return made
+
+
+def check_id(id_: str) -> ItemInvalid | None:
+    """What is wrong with an item's id, if anything."""
+    if not 1 <= len(id_) <= MAX_ID_LENGTH:
+        return ItemInvalid(f"an id has 1 to {MAX_ID_LENGTH} characters", "/id")
+    try:
+        id_.encode()
+    except UnicodeEncodeError:
+        return ItemInvalid("an id must be valid Unicode", "/id")
+    return None
 
 
 def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vector:
@@ -88,6 +101,7 @@ class _Draft:
     def of(cls, item: NewItem, known: StoredItem | None, encoder: Encoder, limits: ImageLimits) -> "_Draft | None":
         """Check an item against what is stored; None when it is unchanged."""
         given = _given_vectors(item, encoder)
+        _check_storable(item)
         if item.image is None and not _has_words(item.text) and not given:
             raise ItemInvalid("an item needs an image or a text that is not blank")
         sha256 = None if item.image is None else hashlib.sha256(item.image).hexdigest()
@@ -103,6 +117,15 @@ class _Draft:
             picture = None if "image" in given else decoded
         embed_text = _has_words(item.text) and "text" not in kept and "text" not in given
         return cls(item, sha256, picture, mime, embed_text, given, kept)
+
+
+def _check_storable(item: NewItem) -> None:
+    """Refuse what neither the catalogue nor JSON can hold: lone surrogates, NaN, objects, too deep a nesting."""
+    for field, value in (("text", item.text), ("metadata", item.metadata)):
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ItemInvalid(f"the {field} cannot be stored: {error}", f"/{field}") from error
 
 
 def _has_words(text: str | None) -> bool:
@@ -126,14 +149,15 @@ def _given_vectors(item: NewItem, encoder: Encoder) -> dict[Modality, Vector]:
 def _kept(
     item: NewItem, sha256: str | None, known: StoredItem | None, given: Mapping[Modality, Vector]
 ) -> tuple[Modality, ...]:
-    """Modalities whose stored vector is still right. Vectors that a client gave never count as such."""
+    """Modalities whose stored vector is still right; one that a client gave is not known to be of this content."""
     if known is None:
         return ()
     same = {
         "image": sha256 is not None and sha256 == known.item.image_sha256,
         "text": _has_words(item.text) and item.text == known.item.text,
     }
-    return tuple(m for m in MODALITIES if same[m] and m in known.item.modalities and m not in given)
+    reusable = set(known.item.modalities) - known.given - given.keys()
+    return tuple(modality for modality in MODALITIES if same[modality] and modality in reusable)
 
 
 def _embed(drafts: Sequence[_Draft], encoder: Encoder) -> dict[str, Prepared | Failed]:
@@ -149,8 +173,18 @@ def _embed(drafts: Sequence[_Draft], encoder: Encoder) -> dict[str, Prepared | F
             vectors["image"] = next(image_vectors)
         if draft.embed_text:
             vectors["text"], truncated = next(text_vectors)
-        made[draft.item.id] = Prepared(_change(draft, vectors), draft.item.image, truncated)
+        made[draft.item.id] = _prepared(draft, vectors, truncated)
     return made
+
+
+def _prepared(draft: _Draft, vectors: dict[Modality, Vector], truncated: bool) -> Prepared | Failed:
+    for modality, vector in vectors.items():
+        # One NaN (half precision can overflow) would make every mean over the collection NaN, and so every score.
+        if not np.isfinite(vector).all() or not vector.any():
+            return Failed(
+                draft.item.id, ItemInvalid(f"the model makes no usable vector of this {modality}", f"/{modality}")
+            )
+    return Prepared(_change(draft, vectors), draft.item.image, truncated)
 
 
 def _change(draft: _Draft, vectors: dict[Modality, Vector]) -> Change:
@@ -164,4 +198,5 @@ def _change(draft: _Draft, vectors: dict[Modality, Vector]) -> Change:
         content_hash=content_hash(item, draft.image_sha256),
         vectors=vectors,
         kept=draft.kept,
+        given=frozenset(draft.given),
     )

@@ -4,18 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.errors import ItemNotFound, QueryInvalid
 from indexer.fusion import ComposedQuery, compose, fuse
+from indexer.moments import Spread
 from indexer.preparation import check_vector
+from indexer.segment import Found
 from indexer.types import MODALITIES, Modality, Term, Vector
 from indexer.vector_index import VectorIndex
 from models.encoder import Encoder
 from models.imaging import ImageLimits, decode_image
 
 MIN_CANDIDATES = 256
-"""Best vectors taken from each modality before they are fused."""
+"""Best vectors taken from each modality at first, before they are fused."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class EmbeddedTerm:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All candidates of a query, best first, before any of them is read from the catalogue."""
+    """The best items of a query, best first, before any of them is read from the catalogue."""
 
     candidates: list[tuple[int, float]]
     """Primary key of the item, and its score."""
@@ -83,44 +86,61 @@ def rank(
     terms: Sequence[EmbeddedTerm],
     targets: Mapping[Modality, float],
     indexes: Mapping[Modality, VectorIndex],
-    catalogue: Catalogue,
-    row: CollectionRow,
     wanted: int,
 ) -> Ranking:
-    """Search every target modality and fuse; at least the `wanted` best candidates where there are as many.
+    """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
 
-    Each modality gives its best, a power of two of them, so that pages of one query come from the same candidates;
-    a similarity that an item's other modality did not bring in is computed from its stored vector.
+    The answer is that of fusing the similarities of every item, so that the pages of a query are parts of one order.
+    Each modality gives its best, and they are enough once the last wanted item scores higher than any item outside
+    them could (the threshold algorithm: Fagin, Lotem and Naor 2003, JCSS 66); until then, more are asked for.
     """
     composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
-    depth = max(MIN_CANDIDATES, 1 << (2 * wanted - 1).bit_length())
-    standardised: dict[int, dict[Modality, float]] = {}
-    for modality, query in composed.items():
-        found = indexes[modality].search(query.vector, depth)
-        for pk, similarity in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
-            standardised.setdefault(pk, {})[modality] = query.standardise(similarity)
-    for term in terms:
-        standardised.pop(term.item_pk or 0, None)
-    _fill_in(standardised, composed, catalogue, row)
-    if not standardised:
+    if not composed:
         return Ranking([], composed)
+    own = np.array([term.item_pk for term in terms if term.item_pk is not None], dtype=np.int64)
     scale = composed[max(composed, key=lambda modality: targets[modality])].spread
-    scored = [(pk, fuse(own, targets, scale)) for pk, own in standardised.items()]
-    return Ranking(sorted(scored, key=lambda pair: (-pair[1], pair[0])), composed)
+    depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
+    while True:
+        found = {
+            modality: indexes[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
+        }
+        pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
+        scores = _scores(pks, composed, targets, indexes, scale)
+        best = np.lexsort((pks, -scores))[:wanted]
+        last = scores[best[-1]] if len(best) == wanted else -np.inf
+        shallow = [
+            modality
+            for modality, part in found.items()
+            if len(part.items) == depths[modality] and last <= _bound(part, composed[modality], scale)
+        ]
+        if not shallow:
+            pairs = zip(pks[best].tolist(), scores[best].tolist(), strict=True)
+            return Ranking([(pk, score) for pk, score in pairs if score > -np.inf], composed)
+        for modality in shallow:
+            depths[modality] *= 4
 
 
-def _fill_in(
-    standardised: dict[int, dict[Modality, float]],
+def _scores(
+    pks: NDArray[np.int64],
     composed: Mapping[Modality, ComposedQuery],
-    catalogue: Catalogue,
-    row: CollectionRow,
-) -> None:
-    """Add the scores of modalities that an item has but did not come up with."""
-    partial = [pk for pk, own in standardised.items() if len(own) < len(composed)]
-    for pk, vectors in catalogue.item_vectors(row.generation_pk, partial).items():
-        for modality in composed.keys() & vectors.keys() - standardised[pk].keys():
-            query = composed[modality]
-            standardised[pk][modality] = query.standardise(float(query.vector @ vectors[modality]))
+    targets: Mapping[Modality, float],
+    indexes: Mapping[Modality, VectorIndex],
+    scale: Spread,
+) -> NDArray[np.float64]:
+    """Fused score of each item [n]; -inf for one that was deleted while this search ran."""
+    similarities = {modality: indexes[modality].similarities(query.vector, pks) for modality, query in composed.items()}
+    standardised = {modality: composed[modality].standardise(values) for modality, values in similarities.items()}
+    fused = fuse(standardised, targets, scale)
+    return np.where(np.isnan(fused), -np.inf, fused)
+
+
+def _bound(found: Found, query: ComposedQuery, scale: Spread) -> float:
+    """The score that no item can exceed whose vector of this modality was not found, and whose others are no better.
+
+    A weighted mean is at most its highest part; the margin is for FAISS rounding otherwise than the scores do.
+    """
+    margin = 1e-6 * float(np.linalg.norm(query.vector))
+    return scale.mean + scale.std * (float(query.standardise(found.similarities[-1:])[0]) + margin)
 
 
 def _pointer(terms: Sequence[Term], number: int, field: str) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from indexer.originals import sync_folder
 from indexer.types import Vector
 
 _FLAT, _SEQS, _ITEMS, _HEADER = "flat.faiss", "seqs.npy", "items.npy", "segment.json"
+_BLOCK = 8192
+"""Vectors copied out of an index at a time."""
 
 
 class Found(NamedTuple):
@@ -28,13 +30,43 @@ class Found(NamedTuple):
     """[k] dot products with the query."""
 
 
+class Rows(NamedTuple):
+    """Vectors that can be found, ascending by sequence number."""
+
+    seqs: NDArray[np.int64]
+    items: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Header:
     """What a segment on disk was built from."""
 
     fingerprint: str
+    generation: str
     built_to_seq: int
     count: int
+
+
+class View(NamedTuple):
+    """A segment as it is at one moment: later hiding does not show, so that it can be searched without a lock."""
+
+    flat: faiss.Index
+    items: NDArray[np.int64]
+    live: int
+    selector: faiss.IDSelectorBitmap | None
+    bits: NDArray[np.uint8] | None
+    """What the selector points to: it must live as long."""
+
+    def search(self, query: Vector, k: int) -> Found:
+        """The k live vectors with the highest dot product with the query [d]."""
+        k = min(k, self.live)
+        if k == 0:
+            return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
+        # The stubs of faiss do not know the keyword that its own documentation uses.
+        parameters = faiss.SearchParameters(sel=self.selector) if self.selector else None  # type: ignore[call-arg]
+        similarities, positions = self.flat.search(query[None, :], k, params=parameters)
+        return Found(np.asarray(self.items[positions[0]]), similarities[0])
 
 
 class Segment:
@@ -51,7 +83,10 @@ class Segment:
         self._seqs = seqs
         self._items = items
         self._hidden = np.zeros(len(seqs), dtype=bool)
-        self._selector: faiss.IDSelectorBitmap | None = None
+        self.hidden = 0
+        """Number of vectors that are there but cannot be found."""
+        self._view: View | None = None
+        self._by_item: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @classmethod
     def empty(cls, dimension: int) -> "Segment":
@@ -64,7 +99,7 @@ class Segment:
         """Memory-map a built segment.
 
         Raises:
-            OSError, ValueError, RuntimeError: It is damaged; the caller builds it anew from the catalogue.
+            OSError, ValueError, TypeError, RuntimeError, EOFError: It is damaged; the caller does without it.
         """
         header = Header(**json.loads((folder / _HEADER).read_text(encoding="utf-8")))
         index = faiss.read_index(str(folder / _FLAT), faiss.IO_FLAG_MMAP_IFC)
@@ -76,12 +111,7 @@ class Segment:
     @property
     def live(self) -> int:
         """Number of vectors that can be found."""
-        return len(self._seqs) - int(self._hidden.sum())
-
-    @property
-    def hidden(self) -> int:
-        """Number of vectors that are there but cannot be found."""
-        return int(self._hidden.sum())
+        return len(self._seqs) - self.hidden
 
     @property
     def memory_bytes(self) -> int:
@@ -93,53 +123,77 @@ class Segment:
         return np.asarray(self._seqs[~self._hidden])
 
     def append(self, seqs: Sequence[int], items: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Add vectors [n, d] with higher sequence numbers than all before."""
+        """Add vectors [n, d] with higher sequence numbers than all before; no view may be in use meanwhile."""
         self._index.add(np.ascontiguousarray(vectors))
         self._seqs = np.concatenate([self._seqs, np.asarray(seqs, dtype=np.int64)])
         self._items = np.concatenate([self._items, np.asarray(items, dtype=np.int64)])
         self._hidden = np.concatenate([self._hidden, np.zeros(len(seqs), dtype=bool)])
-        self._selector = None
+        self._view = self._by_item = None
 
     def hide(self, seqs: NDArray[np.int64]) -> NDArray[np.float32]:
         """Hide those of `seqs` that are here and not hidden yet; returns their vectors [n, d]."""
         positions = self._positions(seqs)
-        positions = positions[~self._hidden[positions]]
-        self._hidden[positions] = True
-        self._selector = None
+        if len(positions):
+            self._hidden[positions] = True
+            self.hidden += len(positions)
+            self._view = None
         return self._vectors(positions)
 
-    def live_vectors(self, after_seq: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Sequence numbers, items and vectors that can be found, from after a sequence number."""
-        positions = np.flatnonzero(~self._hidden & (np.asarray(self._seqs) > after_seq))
-        return np.asarray(self._seqs[positions]), np.asarray(self._items[positions]), self._vectors(positions)
+    def rows(self, seqs: NDArray[np.int64]) -> Rows:
+        """Those of the ascending `seqs` that can be found here."""
+        positions = self._positions(seqs)
+        return Rows(np.asarray(self._seqs[positions]), np.asarray(self._items[positions]), self._vectors(positions))
 
-    def search(self, query: Vector, k: int) -> Found:
-        """The k live vectors with the highest dot product with the query [d]."""
-        k = min(k, self.live)
-        if k == 0:
-            return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-        # The stubs of faiss do not know the keyword that its own documentation uses.
-        parameters = faiss.SearchParameters(sel=self._live_selector()) if self._hidden.any() else None  # type: ignore[call-arg]
-        similarities, positions = self._index.search(query[None, :], k, params=parameters)
-        return Found(np.asarray(self._items[positions[0]]), similarities[0])
+    def blocks(self, after_seq: int = 0) -> Iterator[Rows]:
+        """All that can be found here from after a sequence number, in blocks of bounded memory."""
+        start = int(np.searchsorted(self._seqs, after_seq, side="right"))
+        for first in range(start, len(self._seqs), _BLOCK):
+            yield self.rows(np.asarray(self._seqs[first : first + _BLOCK]))
+
+    def similarities(self, query: Vector, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Dot product of the query [d] with the vector of each item [n], NaN for one that has none here.
+
+        Each is computed by itself, so that it does not depend on which others are asked for.
+        """
+        found = np.full(len(items), np.nan, dtype=np.float32)
+        if not self.live:
+            return found
+        positions = self._positions_of_items(items)
+        here = np.flatnonzero(positions >= 0)
+        found[here] = np.vecdot(self._vectors(positions[here]), query)
+        return found
+
+    def view(self) -> View:
+        """What can be found now."""
+        if self._view is None:
+            # One bit per vector, set for the live ones; without hidden ones FAISS is faster without a selector.
+            bits = np.packbits(~self._hidden, bitorder="little") if self.hidden else None
+            selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+            self._view = View(self._index, self._items, self.live, selector, bits)
+        return self._view
 
     def _positions(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of those sequence numbers that are here and not hidden."""
         positions = np.searchsorted(self._seqs, seqs)
         inside = positions < len(self._seqs)
         positions, seqs = positions[inside], seqs[inside]
-        return np.asarray(positions[self._seqs[positions] == seqs])
+        return np.asarray(positions[(self._seqs[positions] == seqs) & ~self._hidden[positions]])
+
+    def _positions_of_items(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The position of each item's live vector, -1 for an item without one."""
+        if self._by_item is None:
+            order = np.argsort(self._items, kind="stable")
+            self._by_item = np.asarray(self._items[order]), order
+        in_order, order = self._by_item
+        # Of several vectors of one item all but the newest are hidden; the newest is the last in a stable order.
+        places = np.searchsorted(in_order, items, side="right") - 1
+        positions = order[places]
+        return np.where((places >= 0) & (in_order[places] == items) & ~self._hidden[positions], positions, -1)
 
     def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         if not len(positions):
             return np.empty((0, self._index.d), dtype=np.float32)
         return np.asarray(self._index.reconstruct_batch(positions.astype(np.int64)))
-
-    def _live_selector(self) -> faiss.IDSelectorBitmap:
-        if self._selector is None:
-            # FAISS keeps a pointer, so the bits must live as long as the selector.
-            self._bits = np.packbits(~self._hidden, bitorder="little")
-            self._selector = faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
-        return self._selector
 
 
 def write_segment(
@@ -155,6 +209,7 @@ def write_segment(
     for path in partial.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
+    sync_folder(partial)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)

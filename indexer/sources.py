@@ -1,10 +1,11 @@
 """Catalogues as they come: a CSV file, or a folder of pictures, as rows of items."""
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from indexer.errors import SourceInvalid
 
@@ -15,6 +16,10 @@ _GUESSES = {
     "image": ("image", "image_path", "image_url", "img", "picture", "photo", "file", "filename", "path", "url"),
     "text": ("text", "title", "name", "caption", "description", "product_name", "label"),
 }
+
+_MAX_CELL_CHARACTERS = 64 * 2**20
+"""A cell may be a picture as a `data:` URI; the default of `csv` is 131,072."""
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ def guess_mapping(columns: list[str]) -> Mapping:
     """Columns by their usual names; every other column becomes metadata."""
     lower = {column.strip().lower(): column for column in columns}
     chosen = {role: next((lower[name] for name in names if name in lower), None) for role, names in _GUESSES.items()}
-    return Mapping(**chosen, metadata=tuple(column for column in columns if column not in chosen.values()))
+    rest = (column for column in columns if column.strip() and column not in chosen.values())
+    return Mapping(**chosen, metadata=tuple(rest))
 
 
 def _checked(path: Path, columns: list[str], mapping: Mapping) -> Mapping:
@@ -100,56 +106,69 @@ def _checked(path: Path, columns: list[str], mapping: Mapping) -> Mapping:
 
 def _inspect(path: Path) -> tuple[list[str], int]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, dialect=_dialect(file.read(65_536)))
-        file.seek(0)
+        reader = _reader(file)
         columns = list(reader.fieldnames or [])
         if not columns:
             raise SourceInvalid(f"{path} is empty; a catalogue begins with a header line")
         return columns, sum(1 for _ in reader)
 
 
-def _dialect(sample: str) -> type[csv.Dialect]:
-    try:
-        return csv.Sniffer().sniff(sample.partition("\n")[0], delimiters=",;\t|")
-    except csv.Error:
-        return csv.excel
+def _reader(file: TextIO) -> "csv.DictReader[str]":
+    """Rows of an open file, read as spreadsheets write them, with the delimiter that its header shows.
+
+    `csv.Sniffer` would guess at the quoting too, and take doubled quotes for the end of a cell where it saw none.
+    """
+    csv.field_size_limit(_MAX_CELL_CHARACTERS)
+    header = re.sub(r'"[^"]*"', "", file.readline())
+    file.seek(0)
+    return csv.DictReader(file, delimiter=max(",;\t|", key=header.count))
 
 
 def _csv_rows(path: Path, mapping: Mapping) -> Iterator[Row | BadRow]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        dialect = _dialect(file.read(65_536))
-        file.seek(0)
-        for number, cells in enumerate(csv.DictReader(file, dialect=dialect), start=1):
+        for number, cells in enumerate(_reader(file), start=1):
             yield _row(path.parent, number, cells, mapping)
 
 
-def _row(root: Path, number: int, cells: dict[str, str | None], mapping: Mapping) -> Row | BadRow:
+def _row(root: Path, number: int, cells: dict[str, Any], mapping: Mapping) -> Row | BadRow:
     id_ = (cells.get(mapping.id) or "").strip() if mapping.id else str(number)
     if not 1 <= len(id_) <= 256:
-        return BadRow(number, id_, f"the id in column {mapping.id!r} must have 1 to 256 characters")
-    named = (cells.get(mapping.image) or "").strip() if mapping.image else ""
-    image: Path | str | None = named or None
-    if named and not named.startswith(("http://", "https://", "data:")):
-        image = (root / named).resolve()
-        if not image.is_relative_to(root.resolve()):
-            return BadRow(number, id_, f"the image {named!r} is outside the catalogue's folder")
-        if not image.is_file():
-            return BadRow(number, id_, f"the image {named!r} does not exist")
+        return BadRow(number, id_[:256], f"the id in column {mapping.id!r} must have 1 to 256 characters")
+    # DictReader keeps what is beyond the header under None.
+    if any(cell.strip() for cell in cells.get(None) or ()):  # type: ignore[call-overload]
+        return BadRow(number, id_, "the row has more cells than the header has columns; is a quote missing?")
+    try:
+        image = _image(root, (cells.get(mapping.image) or "").strip() if mapping.image else "")
+    except ValueError as error:
+        return BadRow(number, id_, str(error))
     text = (cells.get(mapping.text) or "").strip() if mapping.text else ""
-    metadata = {column: _value(cells[column] or "") for column in mapping.metadata if cells.get(column)}
+    metadata = {column: _value(cells[column]) for column in mapping.metadata if cells.get(column)}
     return Row(number, id_, image, text or None, metadata)
 
 
+def _image(root: Path, named: str) -> Path | str | None:
+    """What an image cell names; raises `ValueError` for a path that is not a file within `root`."""
+    if not named or named.startswith(("http://", "https://", "data:")):
+        return named or None
+    shown = named if len(named) <= 100 else f"{named[:100]}..."
+    try:
+        path = (root / named).resolve()
+        inside, is_file = path.is_relative_to(root.resolve()), path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, a circle of links
+        raise ValueError(f"the image {shown!r} is not a path") from error
+    if not inside:
+        raise ValueError(f"the image {shown!r} is outside the catalogue's folder")
+    if not is_file:
+        raise ValueError(f"the image {shown!r} does not exist")
+    return path
+
+
 def _value(cell: str) -> str | int | float:
-    """Numbers as numbers; what would not come back the same (007, 1e5, nan) stays text."""
-    for kind in (int, float):
-        try:
-            value = kind(cell)
-        except ValueError:
-            continue
-        if str(value) == cell or (kind is float and cell.rstrip("0") == str(value).removesuffix("0")):
-            return value
-    return cell
+    """Numbers as numbers; what would not come back the same (007, 1e5, nan, 20 digits) stays text."""
+    number = _NUMBER.fullmatch(cell)
+    if number is None or len(cell) > 15:  # a float64, which is what JSON's readers use, keeps 15 digits
+        return cell
+    return float(cell) if number[2] else int(cell)
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

@@ -3,7 +3,8 @@
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import faiss
@@ -24,34 +25,42 @@ MIN_COMPACTION = 4096
 class VectorIndex:
     """Exact search over the live vectors of one modality. Thread-safe.
 
-    It is a function of the catalogue: `open` replays whatever the main segment on disk does not hold yet.
+    It is a function of the catalogue: opening replays whatever the main segment on disk does not hold yet, and a write
+    that failed half-way is made good by replaying before anything else is answered.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
-        # FAISS reads and appends in one buffer, so a search must not run beside an append.
+        # FAISS reads and appends in one buffer, so a search of the delta segment must not run beside an append.
         self._lock = threading.RLock()
         self._main = self._delta = Segment.empty(row.dimension)
         self._moments = Moments(row.dimension)
+        self._last_seq = 0
+        self._stale = True
         self.reload()
 
     @property
     def count(self) -> int:
         """Number of vectors that can be found."""
-        return self._main.live + self._delta.live
+        with self._replayed():
+            return self._main.live + self._delta.live
 
     @property
     def sizes(self) -> tuple[int, int, int]:
         """Live vectors in the main segment, in the delta segment, and bytes of both."""
-        return self._main.live, self._delta.live, self._main.memory_bytes + self._delta.memory_bytes
+        with self._replayed():
+            return self._main.live, self._delta.live, self._main.memory_bytes + self._delta.memory_bytes
 
     def apply(self, added: Sequence[VectorRow], dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
-        with self._lock:
-            gone = np.asarray(dropped, dtype=np.int64)
+        with self._replayed():
+            self._stale = True  # until all of it is done
+            gone = np.asarray(sorted(dropped), dtype=np.int64)
             for segment in (self._main, self._delta):
                 self._moments.remove(segment.hide(gone))
-            self._append(added)
+            # A replay may have been first to see this write.
+            self._append([row for row in added if row.seq > self._last_seq])
+            self._stale = False
 
     def reload(self) -> None:
         """Read the main segment from disk and replay the catalogue."""
@@ -60,16 +69,26 @@ class VectorIndex:
 
     def search(self, query: Vector, k: int) -> Found:
         """The k vectors with the highest dot product with the query [d], best first; ties by item."""
-        with self._lock:
-            parts = [self._main.search(query, k), self._delta.search(query, k)]
+        with self._replayed():
+            main = self._main.view()
+            parts = [self._delta.view().search(query, k)]
+        parts.append(main.search(query, k))
         items = np.concatenate([part.items for part in parts])
         similarities = np.concatenate([part.similarities for part in parts])
         order = np.lexsort((items, -similarities))[:k]
         return Found(items[order], similarities[order])
 
+    def similarities(self, query: Vector, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Dot product of the query [d] with the vector of each item [n], NaN for an item that has none."""
+        with self._replayed():
+            found = self._delta.similarities(query, items)
+            missing = np.isnan(found)
+            found[missing] = self._main.similarities(query, items[missing])
+            return found
+
     def spread(self, query: Vector) -> Spread:
         """Mean and standard deviation of the query's dot products with all vectors."""
-        with self._lock:
+        with self._replayed():
             return self._moments.spread(query)
 
     def needs_compaction(self) -> bool:
@@ -78,60 +97,82 @@ class VectorIndex:
             loose = self._delta.live + self._delta.hidden + self._main.hidden
             return loose > max(MIN_COMPACTION, self._main.live // 10)
 
-    def compact(self, writes: threading.RLock) -> None:
+    def compact(self, writes: AbstractContextManager[object], stop: threading.Event) -> None:
         """Build a new main segment from the catalogue, beside searches and writes, then swap it in.
 
         Args:
             writes: held only while swapping, so that no write falls between catalogue and index.
+            stop: gives up, leaving all as it is.
         """
-        header = self._build()
-        folder = self._main_folder(header)
-        main, _ = Segment.open(folder)
-        with writes, self._lock:
+        header = self._build(stop)
+        if header is None:
+            return
+        main, _ = Segment.open(self._main_folder(header))
+        with writes:
             self._hide_dropped(main)
-            seqs, items, vectors = self._delta.live_vectors(after_seq=header.built_to_seq)
             delta = Segment.empty(self._row.dimension)
-            delta.append(seqs.tolist(), items.tolist(), vectors)
-            self._main, self._delta = main, delta
-        self._remove_other_mains(folder)
+            with self._replayed():
+                for rows in self._delta.blocks(after_seq=header.built_to_seq):
+                    delta.append(rows.seqs.tolist(), rows.items.tolist(), rows.vectors)
+                self._main, self._delta = main, delta
+        self._remove_other_mains(self._main_folder(header))
 
     def problems(self) -> list[str]:
-        """Every difference between the index and the catalogue, in words; empty when there is none."""
-        with self._lock:
-            indexed: dict[int, tuple[int, Vector]] = {}
-            for segment in (self._main, self._delta):
-                seqs, items, vectors = segment.live_vectors()
-                indexed.update(zip(seqs.tolist(), zip(items.tolist(), vectors, strict=True), strict=True))
-            found = []
-            for block in self._catalogue.vectors_after(self._row.generation_pk, self._modality, 0):
-                found += [self._problem(row, indexed.pop(row.seq, None)) for row in block]
-        left = [f"{self._modality} vector {seq} is in the index but not in the catalogue" for seq in indexed]
-        return [problem for problem in found if problem] + left
+        """Every difference between the index and the catalogue, in words; empty when there is none.
 
-    def _problem(self, row: VectorRow, indexed: tuple[int, Vector] | None) -> str | None:
-        if indexed is None:
-            return f"{self._modality} vector {row.seq} is in the catalogue but not in the index"
-        item, vector = indexed
-        if item != row.item_pk or not np.array_equal(vector, row.vector):
-            return f"{self._modality} vector {row.seq} differs between catalogue and index"
-        return None
+        The caller sees to it that nothing is written meanwhile.
+        """
+        with self._replayed():
+            segments = (self._main, self._delta)
+        found: list[str] = []
+        moments = Moments(self._row.dimension)
+        stored = [np.empty(0, dtype=np.int64)]
+        for block in self._blocks(after_seq=0):
+            moments.add(np.stack([row.vector for row in block]))
+            stored.append(np.array([row.seq for row in block], dtype=np.int64))
+            found += self._differences(block, segments)
+        indexed = np.concatenate([segment.live_seqs() for segment in segments])
+        left = np.setdiff1d(indexed, np.concatenate(stored))
+        found += [f"{self._modality} vector {seq} is in the index but not in the catalogue" for seq in left]
+        if not found and not moments.equals(self._moments):
+            found.append(f"the mean and covariance of the {self._modality} vectors are not those of the catalogue")
+        return found
+
+    def _differences(self, block: Sequence[VectorRow], segments: Sequence[Segment]) -> Iterator[str]:
+        missing = {row.seq: row for row in block}
+        for segment in segments:
+            for seq, item, vector in zip(*segment.rows(np.array(list(missing), dtype=np.int64)), strict=True):
+                row = missing.pop(int(seq))
+                if item != row.item_pk or not np.array_equal(vector, row.vector):
+                    yield f"{self._modality} vector {seq} differs between catalogue and index"
+        yield from (f"{self._modality} vector {seq} is in the catalogue but not in the index" for seq in missing)
+
+    @contextmanager
+    def _replayed(self) -> Iterator[None]:
+        """The lock, with nothing of the catalogue missing: what an earlier failure left half done is replayed first."""
+        with self._lock:
+            if self._stale:
+                self._load()
+            yield
 
     def _load(self) -> None:
+        self._stale = True
         self._moments = Moments(self._row.dimension)
         self._delta = Segment.empty(self._row.dimension)
-        self._main, built_to = self._open_main()
+        self._main, self._last_seq = self._open_main()
         self._hide_dropped(self._main)
-        _, _, vectors = self._main.live_vectors()
-        for start in range(0, len(vectors), 65_536):
-            self._moments.add(vectors[start : start + 65_536])
-        for block in self._catalogue.vectors_after(self._row.generation_pk, self._modality, built_to):
+        for rows in self._main.blocks():
+            self._moments.add(rows.vectors)
+        for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
+        self._stale = False
 
     def _append(self, rows: Sequence[VectorRow]) -> None:
         if rows:
             vectors = np.stack([row.vector for row in rows])
             self._delta.append([row.seq for row in rows], [row.item_pk for row in rows], vectors)
             self._moments.add(vectors)
+            self._last_seq = rows[-1].seq
 
     def _hide_dropped(self, segment: Segment) -> None:
         """Hide what the catalogue no longer has."""
@@ -139,35 +180,49 @@ class VectorIndex:
         segment.hide(np.setdiff1d(segment.live_seqs(), live, assume_unique=True))
 
     def _open_main(self) -> tuple[Segment, int]:
-        """The newest usable main segment and the sequence number it is built to; a damaged one counts for nothing."""
+        """The newest usable main segment and the sequence number it is built to; those that are not are removed."""
         for folder in sorted(self._folder.glob("main-*"), reverse=True):
             try:
                 segment, header = Segment.open(folder)
-            except (OSError, ValueError, TypeError, RuntimeError) as error:
-                log.warning("main segment %s is damaged and will be rebuilt: %s", folder, error)
+                self._check(header)
+            except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
+                log.warning("main segment %s is not usable and will be rebuilt: %s", folder, error)
+                shutil.rmtree(folder, ignore_errors=True)
                 continue
-            if header.fingerprint == self._row.fingerprint:
-                return segment, header.built_to_seq
+            return segment, header.built_to_seq
         return Segment.empty(self._row.dimension), 0
 
-    def _build(self) -> Header:
+    def _check(self, header: Header) -> None:
+        """Raise unless a segment was built from this very catalogue, as far as it reaches by now.
+
+        Of an older copy put back, or a new one begun, the same sequence numbers mean other vectors.
+        """
+        if (header.fingerprint, header.generation) != (self._row.fingerprint, self._row.generation_key):
+            raise ValueError("it is of another model or another catalogue")
+        if header.built_to_seq > self._catalogue.last_seq():
+            raise ValueError("it is newer than the catalogue")
+
+    def _build(self, stop: threading.Event) -> Header | None:
         index = faiss.IndexFlatIP(self._row.dimension)
         seqs: list[int] = []
         items: list[int] = []
-        for block in self._blocks():
+        for block in self._blocks(after_seq=0):
+            if stop.is_set():
+                return None
             index.add(np.stack([row.vector for row in block]))
             seqs += [row.seq for row in block]
             items += [row.item_pk for row in block]
-        header = Header(self._row.fingerprint, seqs[-1] if seqs else 0, len(seqs))
+        header = Header(self._row.fingerprint, self._row.generation_key, seqs[-1] if seqs else 0, len(seqs))
         numbers: tuple[NDArray[np.int64], NDArray[np.int64]] = (np.array(seqs, np.int64), np.array(items, np.int64))
         write_segment(self._main_folder(header), header, *numbers, index)
         return header
 
-    def _blocks(self) -> Iterable[list[VectorRow]]:
-        return self._catalogue.vectors_after(self._row.generation_pk, self._modality, 0)
+    def _blocks(self, *, after_seq: int) -> Iterator[list[VectorRow]]:
+        return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
 
     def _main_folder(self, header: Header) -> Path:
-        return self._folder / f"main-{header.built_to_seq:020d}"
+        # Vectors only ever leave the set of those up to a number, so both numbers together name one set.
+        return self._folder / f"main-{header.built_to_seq:020d}-{header.count:012d}"
 
     def _remove_other_mains(self, kept: Path) -> None:
         for folder in [*self._folder.glob("main-*"), *self._folder.glob("partial-*")]:

@@ -1,13 +1,16 @@
 """Pictures named by strings: data: URIs, and URLs that must lead to public addresses only."""
 
+import contextlib
 import ipaddress
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from indexer import images
 from indexer.errors import ImageFetchFailed, ImageUrlForbidden, ItemInvalid
 from indexer.images import is_allowed, load_image
 from models.errors import ImageTooLarge
@@ -33,6 +36,12 @@ class Handler(BaseHTTPRequestHandler):
                 self._answer(302, b"", "/loop")
             case "/once":
                 self._answer(302, b"", "/picture")
+            case "/lower":
+                self.wfile.write(b"HTTP/1.1 302 Found\r\nlocation: /picture\r\ncontent-length: 0\r\n\r\n")
+            case "/r%C3%B6d%20kjol.png":
+                self._answer(200, picture("red"))
+            case "/drip":
+                self._drip()
             case _:
                 self._answer(404, b"")
 
@@ -43,6 +52,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self) -> None:
+        """A header line now and then, each well within the time that one read may take."""
+        with contextlib.suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            for number in range(100):
+                self.wfile.write(b"x-drip: %d\r\n" % number)
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -135,3 +152,41 @@ def test_a_name_with_one_private_address_is_refused_and_the_checked_address_is_c
 def test_public_addresses_are_allowed() -> None:
     assert is_allowed(ipaddress.ip_address("93.184.216.34"), [])
     assert is_allowed(ipaddress.ip_address("2606:2800:220:1::1"), [])
+
+
+def test_a_redirect_is_followed_however_its_header_is_spelt(server: str) -> None:
+    assert load_image(f"{server}/lower", LIMITS, LOOPBACK) == picture("red")
+
+
+def test_a_path_may_have_spaces_and_accents_as_people_write_them(server: str) -> None:
+    assert load_image(f"{server}/röd kjol.png", LIMITS, LOOPBACK) == picture("red")
+    assert load_image(f"{server.upper()}/r%C3%B6d%20kjol.png", LIMITS, LOOPBACK) == picture("red")
+
+
+def test_a_server_that_drips_its_headers_is_left_in_time(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "TOTAL_TIMEOUT_S", 0.4)
+    started = time.monotonic()
+    with pytest.raises(ImageFetchFailed):
+        load_image(f"{server}/drip", LIMITS, LOOPBACK)
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://[::1", "http://a b/", "http://a:99999999/", "http://\x00/", "https://:1/"]
+)
+def test_a_malformed_url_is_refused(url: str) -> None:
+    with pytest.raises((ImageUrlForbidden, ImageFetchFailed)):
+        load_image(url, LIMITS)
+
+
+def test_the_next_address_is_tried_when_one_does_not_answer(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = int(server.rpartition(":")[2])
+    # The server listens on the second only.
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("::1", "127.0.0.1")]
+    real = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **k: answer if host == "shop.example" else real(host, *a, **k)
+    )
+    assert load_image(
+        f"http://shop.example:{port}/picture", LIMITS, [*LOOPBACK, ipaddress.ip_network("::1")]
+    ) == picture("red")

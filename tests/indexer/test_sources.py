@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from indexer import ingest as ingest_module
 from indexer.collection import Collection
 from indexer.errors import SourceInvalid
 from indexer.ingest import ingest
@@ -83,3 +84,72 @@ def test_ingest_accounts_for_every_row_and_a_second_run_changes_nothing(tmp_path
     assert seen == [4]
     second = ingest(collection, read_source(path), limits=ImageLimits())
     assert (second.created, second.updated, second.unchanged, second.failed) == (0, 0, 2, 2)
+
+
+@pytest.mark.parametrize("header", ["id,title,brand", '"id","title","brand"', "id;title;brand"])
+def test_doubled_quotes_and_delimiters_within_quotes_are_kept(tmp_path: Path, header: str) -> None:
+    """Where the header has no quotes, `csv.Sniffer` reads a doubled quote as the end of the cell."""
+    delimiter = ";" if ";" in header else ","
+    [row] = read_source(write(tmp_path, f'{header}\n1{delimiter}"a ""big""{delimiter} red one"{delimiter}Puma\n'))
+    assert isinstance(row, Row)
+    assert (row.text, row.metadata) == (f'a "big"{delimiter} red one', {"brand": "Puma"})
+
+
+def test_a_cell_with_a_line_break_is_one_cell(tmp_path: Path) -> None:
+    source = read_source(write(tmp_path, 'id,title\n1,"red\ndress"\n2,blue\n'))
+    assert source.total == 2
+    assert [row.text for row in source if isinstance(row, Row)] == ["red\ndress", "blue"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("12", 12), ("-3", -3), ("12.50", 12.5), ("0", 0), ("0.0", 0.0), ("007", "007"), ("1e5", "1e5"),
+        ("nan", "nan"), ("inf", "inf"), ("-Infinity", "-Infinity"), ("1_000", "1_000"), (" 5", " 5"), ("٣", "٣"),
+        ("12345678901234567890", "12345678901234567890"), ("4006381333931", 4006381333931),
+    ],
+)  # fmt: skip
+def test_a_number_is_one_only_if_json_gives_it_back_the_same(tmp_path: Path, cell: str, value: object) -> None:
+    [row] = read_source(write(tmp_path, f"id,title,number\n1,a,{cell}\n"))
+    assert isinstance(row, Row)
+    assert row.metadata == {"number": value}
+    assert type(row.metadata["number"]) is type(value)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 300, "x" * 5000, "images", "loop.png"])
+def test_an_image_cell_that_is_no_path_to_a_file_is_a_bad_row(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    bad, good = read_source(write(tmp_path, f"id,title,image\n1,a,{name}\n2,b,images/a.png\n"))
+    assert isinstance(bad, BadRow)
+    assert len(bad.detail) < 200
+    assert isinstance(good, Row)
+
+
+def test_a_row_longer_than_the_header_is_a_bad_row_unless_the_rest_is_empty(tmp_path: Path) -> None:
+    bad, good = read_source(write(tmp_path, "id,title\n1,red, blue\n2,red,\n"))
+    assert isinstance(bad, BadRow)
+    assert isinstance(good, Row)
+
+
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    [row] = read_source(write(tmp_path, ",id,title\n0,a,red\n"))
+    assert row == Row(1, "a", None, "red", {})
+
+
+def test_a_picture_can_stand_in_its_cell(tmp_path: Path) -> None:
+    uri = "data:image/png;base64," + "A" * 300_000
+    [row] = read_source(write(tmp_path, f'id,image\n1,"{uri}"\n'))
+    assert isinstance(row, Row)
+    assert row.image == uri
+
+
+def test_batches_end_by_bytes_too_and_bad_rows_at_the_end_are_told_of(
+    tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 1)
+    rows = ["id,title,image", "1,red,images/a.png", "2,red,images/a.png", "3,gone,images/b.png", "4,gone,images/b.png"]
+    seen: list[int] = []
+    source = read_source(write(tmp_path, "\n".join(rows)))
+    report = ingest(collection, source, limits=ImageLimits(), on_progress=lambda r: seen.append(r.done))
+    assert seen == [1, 2, 4]
+    assert (report.created, report.failed) == (2, 2)
