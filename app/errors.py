@@ -89,6 +89,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.CollectionConflict: (409, "collection-conflict"),
     indexer_errors.CollectionNameInvalid: (422, "collection-name-invalid"),
     indexer_errors.CursorInvalid: (400, "cursor-invalid"),
+    indexer_errors.CatalogueIncompatible: (503, "catalogue-incompatible"),
     indexer_errors.DataFolderInUse: (503, "data-folder-in-use"),
     indexer_errors.FingerprintMismatch: (409, "fingerprint-mismatch"),
     indexer_errors.ImageFetchFailed: (422, "image-fetch-failed"),

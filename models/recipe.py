@@ -41,6 +41,9 @@ class Recipe(BaseModel):
         default=1, ge=1, description="captions per picture and step; the first template always"
     )
     lock_text: bool = Field(default=False, description="freeze the text tower; its features are computed once")
+    unlocked_image_groups: int | None = Field(
+        default=None, ge=1, description="train only the image tower's last groups of layers; null trains all"
+    )
     epochs: int = Field(ge=1)
     batch_size: int = Field(ge=2)
     learning_rate: float = Field(gt=0)

@@ -162,6 +162,8 @@ class Trainer:
         self.model = build_model(recipe).to(memory_format=torch.channels_last)
         if initial is not None:
             open_clip.load_checkpoint(self.model, str(initial), strict=True)
+        if recipe.unlocked_image_groups is not None:
+            self.model.lock_image_tower(unlocked_groups=recipe.unlocked_image_groups)
         self.captions = CaptionTower(self.model, recipe, self.data.texts, progress)
         self.steps = len(examples) // recipe.batch_size
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

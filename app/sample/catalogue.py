@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -23,6 +23,13 @@ _BRANDS = (
     "Ivory Lane",
     "Juniper",
 )
+_SOUGHT = {
+    "Dress": ("Red", "Black", "White"),
+    "Jeans": ("Blue", "Navy Blue", "Black"),
+    "Shirt": ("White", "Sky Blue", "Red"),
+    "Sneakers": ("White", "Black", "Red"),
+    "Umbrella": ("Black", "Yellow", "Red"),
+}
 _PLAIN_ONLY = frozenset({"Jeans", "Boots", "Heels", "Watch", "Belt", "Wallet", "Sunglasses"})
 
 
@@ -44,10 +51,10 @@ def draw_sample(
     draw = Random(seed)  # noqa: S311 - the catalogue must be the same for the same seed
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows = []
-    kinds = itertools.cycle(SHAPES)
-    colours = _shuffled_forever(draw)
-    for number in range(1, items + 1):
-        rows.append(_product(folder, number, next(kinds), next(colours), draw))
+    colours = {category: _colours(category, draw) for category in SHAPES}
+    patterns = {category: _patterns(category, draw) for category in SHAPES}
+    for number, category in zip(range(1, items + 1), itertools.cycle(SHAPES), strict=False):
+        rows.append(_product(folder, number, category, next(colours[category]), next(patterns[category]), draw))
         on_progress(number, items)
     path = folder / "catalog.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -57,16 +64,23 @@ def draw_sample(
     return path
 
 
-def _shuffled_forever(draw: Random) -> itertools.chain[str]:
-    """Every colour once in a random order, again and again, so that all are equally frequent."""
-    rounds = (draw.sample(list(COLOURS), len(COLOURS)) for _ in itertools.count())
-    return itertools.chain.from_iterable(rounds)
+def _colours(category: str, draw: Random) -> Iterator[str]:
+    """What people look for, then six other colours, and so on: several answers to each likely search."""
+    sought = _SOUGHT.get(category, ("Black", "Red", "Blue"))
+    others = [colour for colour in COLOURS if colour not in sought]
+    return itertools.chain.from_iterable([*sought, *draw.sample(others, 6)] for _ in itertools.count())
 
 
-def _product(folder: Path, number: int, category: str, colour: str, draw: Random) -> dict[str, object]:
+def _patterns(category: str, draw: Random) -> Iterator[str]:
+    """Every other item plain, the rest in the other patterns in turn."""
+    if category in _PLAIN_ONLY:
+        return itertools.repeat("Plain")
+    others = draw.sample([pattern for pattern in PATTERNS if pattern != "Plain"], len(PATTERNS) - 1)
+    return itertools.chain.from_iterable(("Plain", pattern) for pattern in itertools.cycle(others))
+
+
+def _product(folder: Path, number: int, category: str, colour: str, pattern: str, draw: Random) -> dict[str, object]:
     shape, (cheapest, dearest) = SHAPES[category]
-    patterns = ["Plain"] if category in _PLAIN_ONLY else [*PATTERNS, "Plain", "Plain"]
-    pattern = draw.choice(patterns)
     dark = sum(COLOURS[colour]) < 420
     second = draw.choice(["White", "Beige", "Yellow", "Pink"] if dark else ["Navy Blue", "Black", "Red", "Teal"])
     brand = draw.choice(_BRANDS)

@@ -1,0 +1,388 @@
+"""What a crash, a full disk or a foreign file can do to a collection: nothing that shows."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sqlalchemy import create_engine
+
+from indexer import vector_index
+from indexer.collection import Collection
+from indexer.collections import Collections
+from indexer.errors import CatalogueIncompatible, CollectionNotFound, ItemInvalid
+from indexer.segment import Segment
+from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
+from tests.fakes import FakeEncoder
+from tests.pictures import picture
+
+Open = Callable[[], Collections]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing below it may tidy up."""
+
+
+def found(collection: Collection, text: str = "red") -> set[str]:
+    return {hit.id for hit in collection.search(SearchRequest((Term(text=text),), limit=1000)).hits}
+
+
+def things(count: int, first: int = 0) -> list[NewItem]:
+    return [NewItem(str(number), text=f"red thing {number}") for number in range(first, first + count)]
+
+
+def mains(folder: Path) -> list[Path]:
+    return sorted((folder / "data" / "index").rglob("main-*"))
+
+
+def test_a_write_committed_before_a_crash_is_found_after_it(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Collection, "_take_over", die)
+        with pytest.raises(Killed):
+            open_folder().get("default").upsert(things(3))
+    collection = open_folder().get("default")
+    assert found(collection) == {"0", "1", "2"}
+    assert collection.verify() == []
+
+
+def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_try_takes_over(
+    open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("indexer.catalogue._add_vectors", die)
+        with pytest.raises(Killed):
+            open_folder().get("default").upsert([NewItem("a", image=picture("red"))])
+    collection = open_folder().get("default")
+    assert found(collection) == set()
+    collection.upsert([NewItem("a", image=picture("red"))])
+    assert collection.image("a")[0] == picture("red")
+    assert len([path for path in (tmp_path / "data" / "originals").rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("step", ["faiss.write_index", "indexer.segment.np.save", "indexer.segment.sync_folder"])
+def test_a_compaction_killed_at_any_step_loses_nothing(
+    open_folder: Open, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    collection = open_folder().get("default")
+    collection.upsert(things(20))
+    collection.compact()
+    collection.upsert(things(5, first=20))
+    collection.delete(["3"])
+    with monkeypatch.context() as patched:
+        patched.setattr(step, die)
+        with pytest.raises(Killed):
+            collection.compact()
+    collection = open_folder().get("default")
+    assert collection.verify() == []
+    assert len(found(collection)) == 24
+    collection.compact()
+    assert collection.verify() == []
+
+
+@pytest.mark.parametrize("name", ["flat.faiss", "seqs.npy", "items.npy", "segment.json"])
+@pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.99])
+def test_a_file_cut_anywhere_is_noticed(open_folder: Open, tmp_path: Path, name: str, kept: float) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(30))
+    collection.compact()
+    for folder in mains(tmp_path):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: int(kept * len(data))])
+    collection = open_folder().get("default")
+    assert collection.verify() == []
+    assert len(found(collection)) == 30
+
+
+def test_a_main_segment_of_another_fingerprint_is_never_used(open_folder: Open, tmp_path: Path) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(10))
+    collection.compact()
+    for folder in mains(tmp_path):
+        header = json.loads((folder / "segment.json").read_text())
+        (folder / "segment.json").write_text(json.dumps(header | {"fingerprint": "0" * 64}))
+    info = open_folder().get("default").info()
+    assert (info.index.main, info.index.delta) == (0, 10)
+
+
+def test_an_index_left_from_another_catalogue_is_never_used(open_folder: Open, tmp_path: Path) -> None:
+    """Its sequence numbers are the same, its vectors are not."""
+    collection = open_folder().get("default")
+    collection.upsert(things(10))
+    collection.compact()
+    shutil.copytree(tmp_path / "data" / "index", tmp_path / "old")
+    collections = open_folder()
+    collections.close()
+    for path in (tmp_path / "data").glob("catalogue.db*"):
+        path.unlink()
+    open_folder().get("default").upsert([NewItem(str(number), text=f"blue thing {number}") for number in range(10)])
+    shutil.rmtree(tmp_path / "data" / "index", ignore_errors=True)
+    shutil.copytree(tmp_path / "old", tmp_path / "data" / "index")
+    collection = open_folder().get("default")
+    assert collection.verify() == []
+    assert collection.info().index.main == 0
+
+
+def test_an_index_newer_than_a_catalogue_that_was_put_back_is_never_used(open_folder: Open, tmp_path: Path) -> None:
+    open_folder().get("default").upsert(things(5))
+    open_folder().close()
+    backup = {path.name: path.read_bytes() for path in (tmp_path / "data").glob("catalogue.db*")}
+    collection = open_folder().get("default")
+    collection.upsert(things(5, first=5))
+    collection.compact()
+    open_folder().close()
+    for path in (tmp_path / "data").glob("catalogue.db*"):
+        path.unlink()
+    for name, data in backup.items():
+        (tmp_path / "data" / name).write_bytes(data)
+    collection = open_folder().get("default")
+    collection.upsert([NewItem(str(number), text=f"blue thing {number}") for number in range(5, 10)])
+    assert open_folder().get("default").verify() == []
+
+
+def test_an_index_that_cannot_be_replayed_at_once_is_replayed_before_the_next_answer(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    collection.upsert(things(3))
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "append", fail)
+        with pytest.raises(MemoryError):
+            collection.upsert(things(2, first=3))
+    assert len(found(collection)) == 5
+    collection.delete(["4"])
+    assert len(found(collection)) == 4
+    assert collection.verify() == []
+
+
+def test_a_replay_beside_a_write_takes_nothing_twice(collection: Collection) -> None:
+    """A search that replays may come between a write's commit and the write's own turn at the index."""
+    apply = vector_index.VectorIndex.apply
+    index = collection._indexes["text"]
+    collection.upsert(things(3))
+    seen = []
+
+    def late(self: vector_index.VectorIndex, *change: object) -> None:
+        self._stale = True
+        seen.append(self.count)
+        apply(self, *change)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(vector_index.VectorIndex, "apply", late)
+        collection.upsert(things(2, first=3))
+    assert 5 in seen
+    assert index.count == 5
+    assert collection.verify() == []
+
+
+def test_verify_finds_planted_moments(collection: Collection) -> None:
+    collection.upsert(things(3))
+    collection._indexes["text"]._moments.add(np.eye(16, dtype=np.float32)[:1])
+    [problem] = collection.verify()
+    assert "covariance" in problem
+
+
+def test_a_compaction_that_fails_is_logged_and_rests(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 5)
+    monkeypatch.setattr(vector_index, "write_segment", fail)
+    for number in range(20):
+        collection.upsert(things(1, first=number))
+    collection.close()
+    assert len(found(collection)) == 20
+    assert caplog.text.count("could not be compacted") == 1
+
+
+def test_closing_waits_for_a_running_compaction(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 5)
+    open_folder().get("default").upsert(things(50))
+    collection = open_folder().get("default")
+    assert not [thread for thread in threading.enumerate() if thread.name == "compact-default"]
+    assert collection.verify() == []
+
+
+def test_a_deleted_collection_takes_no_more_writes(open_folder: Open) -> None:
+    collections = open_folder()
+    collections.put("shop", CollectionSettings())
+    shop = collections.get("shop")
+    shop.upsert(things(3))
+    collections.delete("shop")
+    with pytest.raises(CollectionNotFound):
+        shop.upsert(things(1))
+    with pytest.raises(CollectionNotFound):
+        shop.delete(["0"])
+
+
+def test_pictures_that_two_collections_share_stay_until_the_last_is_gone(open_folder: Open) -> None:
+    collections = open_folder()
+    collections.put("shop", CollectionSettings())
+    for name in ("default", "shop"):
+        collections.get(name).upsert([NewItem("a", image=picture("red"))])
+    collections.delete("shop")
+    assert collections.get("default").image("a")[0] == picture("red")
+
+
+def test_a_catalogue_of_another_version_is_refused_and_left_alone(open_folder: Open, tmp_path: Path) -> None:
+    open_folder().close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'data' / 'catalogue.db'}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA user_version=99")
+    with pytest.raises(CatalogueIncompatible, match="99"):
+        open_folder()
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == 99
+        connection.exec_driver_sql("PRAGMA user_version=2")
+    engine.dispose()
+    open_folder()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        NewItem("bad", text="half a character \ud800"),
+        NewItem("bad", text="red", metadata={"price": float("nan")}),
+        NewItem("bad", text="red", metadata={"brand": "\udc00"}),
+        NewItem("bad", text="red", metadata={"made": object()}),
+        NewItem("\ud800", text="red"),
+        NewItem("", text="red"),
+        NewItem("x" * 257, text="red"),
+    ],
+    ids=["text", "nan", "metadata", "object", "id", "empty id", "long id"],
+)
+def test_what_cannot_be_stored_stops_no_other(collection: Collection, bad: NewItem) -> None:
+    _, failed, _ = collection.upsert([NewItem("a", text="red"), bad, NewItem("b", text="red")])
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, ItemInvalid)
+    assert failed.error.pointer in ("/id", "/text", "/metadata")
+    assert found(collection) == {"a", "b"}
+
+
+def test_a_model_that_gives_no_number_spoils_no_score(tmp_path: Path) -> None:
+    class Overflowing(FakeEncoder):
+        def encode_images(self, images: list[Image.Image]) -> np.ndarray:  # type: ignore[override]
+            vectors = super().encode_images(images)
+            return np.where(vectors[:, :1] > 0, np.float32("nan"), vectors)
+
+    with Collections(tmp_path / "data", lambda name: Overflowing()) as collections:
+        collection = collections.get("default")
+        _, bad = collection.upsert([NewItem("b", image=picture("blue")), NewItem("r", image=picture("red"))])
+        assert isinstance(bad, Failed)
+        assert bad.error.pointer == "/image"  # type: ignore[union-attr]
+        hits = collection.search(SearchRequest((Term(text="blue"),))).hits
+        assert [hit.id for hit in hits] == ["b"]
+        assert np.isfinite(hits[0].score)
+
+
+def test_a_text_sent_after_a_vector_of_the_client_is_embedded_here(
+    collection: Collection, encoder: FakeEncoder
+) -> None:
+    """The client's vector need not be of this text, so it is not kept for it."""
+    [blue] = encoder.encode_texts(["blue"]).vectors
+    collection.upsert([NewItem("a", text="red", vectors={"text": blue.tolist()}, fingerprint=encoder.fingerprint)])
+    collection.upsert([NewItem("a", text="red")])
+    [hit] = collection.search(SearchRequest((Term(text="red"),), target={"text": 1.0})).hits
+    assert hit.score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_only_what_changed_is_embedded_in_bounded_batches(collection: Collection, encoder: FakeEncoder) -> None:
+    sizes = []
+    encode = encoder.encode_images
+
+    def count(images: list[Image.Image]) -> np.ndarray:
+        sizes.append(len(images))
+        return encode(images)
+
+    encoder.encode_images = count  # type: ignore[method-assign, assignment]
+    colours = [(number, 0, 0) for number in range(70)]
+    collection.upsert([NewItem(str(c), image=picture(c), text="red") for c in colours])
+    assert sum(sizes) == 70
+    assert max(sizes) <= 32
+    collection.upsert([NewItem(str(c), image=picture(c), text="a new text") for c in colours])
+    assert sum(sizes) == 70
+    assert encoder.encoded_texts == 140
+
+
+def test_searches_do_not_wait_for_verify(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    collection.upsert(things(3))
+    answered = []
+
+    def answer(*_: object) -> bool:
+        thread = threading.Thread(target=lambda: answered.append(found(collection)))
+        thread.start()
+        thread.join(5)
+        return True
+
+    monkeypatch.setattr(vector_index.Moments, "equals", answer)
+    assert collection.verify() == []
+    assert answered == [{"0", "1", "2"}] * 2
+
+
+def test_what_is_deleted_while_a_compaction_builds_does_not_come_back(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = vector_index.write_segment
+
+    def write_late(*arguments: Any) -> None:
+        if arguments[1].count:  # the texts': there are no pictures
+            collection.delete(["1"])
+            collection.upsert([NewItem("2", text="a blue thing now"), NewItem("new", text="red")])
+        write(*arguments)
+
+    collection.upsert(things(5))
+    monkeypatch.setattr(vector_index, "write_segment", write_late)
+    collection.compact()
+    assert found(collection) == {"0", "2", "3", "4", "new"}
+    assert collection.verify() == []
+
+
+def test_closing_returns_only_when_a_compaction_has_come_to_rest(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, writing, events = vector_index.write_segment, threading.Event(), []
+
+    def write_slowly(*arguments: Any) -> None:
+        writing.set()
+        time.sleep(0.3)
+        write(*arguments)
+        events.append("written")
+
+    monkeypatch.setattr(vector_index, "write_segment", write_slowly)
+    collection.upsert(things(5))
+    thread = threading.Thread(target=collection.compact)
+    thread.start()
+    assert writing.wait(5)
+    collection.close()
+    events.append("closed")
+    thread.join()
+    # The index of texts was not begun any more.
+    assert events == ["written", "closed"]
+
+
+def test_a_modality_that_an_item_lost_counts_no_more(collection: Collection, encoder: FakeEncoder) -> None:
+    collection.upsert(things(5))
+    collection.upsert([NewItem("a", image=picture("blue"), text="red")])
+    collection.upsert([NewItem("a", image=picture("blue"))])
+    hits = collection.search(SearchRequest((Term(text="red"),), limit=10, target={"image": 1.0, "text": 1.0})).hits
+    [hit] = [hit for hit in hits if hit.id == "a"]
+    assert set(hit.scores) == {"image"}
+    assert hit.score == pytest.approx(hit.scores["image"], abs=1e-5)
