@@ -184,6 +184,7 @@ def export_model(
         _write(manifest, made)
         if out.exists():
             shutil.rmtree(out)
+        made.chmod(0o755)  # temporary folders are their maker's alone; a server may run as another user
         made.rename(out)
         made.mkdir()  # for TemporaryDirectory to remove
     return manifest
