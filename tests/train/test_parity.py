@@ -140,7 +140,7 @@ def test_token_ids_are_those_of_open_clip(exported: tuple[Source, DualEncoder]) 
 
 def test_pixels_are_those_of_open_clip(exported: tuple[Source, DualEncoder]) -> None:
     source, encoder = exported
-    transform = open_clip.image_transform_v2(
+    transform = open_clip.transform.image_transform_v2(
         open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(source.model)), is_train=False
     )
     mean, std = np.array(encoder.manifest.preprocessing.mean), np.array(encoder.manifest.preprocessing.std)
@@ -152,7 +152,7 @@ def test_pixels_are_those_of_open_clip(exported: tuple[Source, DualEncoder]) -> 
 
 def test_embeddings_are_those_of_open_clip(exported: tuple[Source, DualEncoder]) -> None:
     source, encoder = exported
-    transform = open_clip.image_transform_v2(
+    transform = open_clip.transform.image_transform_v2(
         open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(source.model)), is_train=False
     )
     texts = ["red dress", "a", "", "men's black leather shoes", "word " * 200, "新款连衣裙 👗 &amp; café"]
