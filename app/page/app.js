@@ -3,7 +3,7 @@ import {browse, listCollections, search, toDataUri} from "./api.js";
 import {appendCards, showDetail} from "./gallery.js";
 
 const PAGE = 24;
-const EXAMPLES = ["red dress", "striped shirt", "black shoes", "something for the rain", "sunglasses"];
+const EXAMPLES = ["red dress", "striped shirt", "black shoes", "leather bag", "sunglasses"];
 
 const $ = (id) => document.getElementById(id);
 const state = {collection: "default", text: "", picture: null, item: null, shown: 0, cursor: null, run: 0};
