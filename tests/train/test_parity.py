@@ -46,7 +46,7 @@ def siglip_folder(folder: Path) -> str:
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=2000, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
-    tokenizer.train_from_iterator([text.lower() for text in hard_texts(3000, seed=5)], trainer)
+    tokenizer.train_from_iterator([text.lower() for text in hard_texts(3000, seed=5) if text.isascii()], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     preprocess = open_clip.get_pretrained_cfg("ViT-B-16-SigLIP", "webli")
     return write_folder(folder, open_clip.get_model_config("ViT-B-16-SigLIP"), tokenizer, preprocess, eos_token="</s>")
@@ -65,7 +65,7 @@ def hugging_face_folder(folder: Path) -> str:
     )
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-    BertConfig(vocab_size=2000, **sizes).save_pretrained(folder)
+    BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes).save_pretrained(folder)
     text = {
         "hf_model_name": str(folder),
         "hf_tokenizer_name": str(folder),
@@ -103,7 +103,7 @@ def write_folder(
     kept = {key: preprocess[key] for key in keys if key in preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": model, "preprocess_cfg": kept}))
     torch.manual_seed(3)
-    built = open_clip.create_model(f"local-dir:{folder}")
+    built = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False)
     save_file(
         {name: tensor.contiguous() for name, tensor in built.state_dict().items()},
         folder / "open_clip_model.safetensors",
