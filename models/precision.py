@@ -23,9 +23,21 @@ def convert_precision(graph: onnx.ModelProto, precision: Precision) -> onnx.Mode
         case "fp32":
             return graph
         case "fp16":
-            return convert_float_to_float16(graph, keep_io_types=True, op_block_list=_KEPT_FP32)
+            return _without_repeated_casts(
+                convert_float_to_float16(graph, keep_io_types=True, op_block_list=_KEPT_FP32)
+            )
         case "int8":
             return _int8(graph)
+
+
+def _without_repeated_casts(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The converter casts a weight back to fp32 once for every node that shares it, each time under the same name."""
+    seen: set[str] = set()
+    for node in list(graph.graph.node):
+        if node.op_type == "Cast" and node.name and node.name in seen:
+            graph.graph.node.remove(node)
+        seen.add(node.name)
+    return graph
 
 
 def _int8(graph: onnx.ModelProto) -> onnx.ModelProto:
