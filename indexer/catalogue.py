@@ -1,18 +1,15 @@
-"""The catalogue: every question and every change that Sightline puts to its database."""
+"""The catalogue: every question and every change about collections, items and vectors."""
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from indexer.database import collections, generations, items, open_database, vectors
+from indexer.database import Database, collections, generations, items, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector
 
 _CHUNK = 10_000
@@ -80,20 +77,10 @@ class Written:
 
 
 class Catalogue:
-    """The database, the source of truth. Readers run beside the one writer. Thread-safe."""
+    """Collections, items and vectors in the database, the source of truth. Thread-safe."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = open_database(path)
-        self._writer = threading.Lock()
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._engine.dispose()
-
-    def ping(self) -> None:
-        """Raise unless the database answers."""
-        with self._engine.connect() as connection:
-            connection.execute(select(1))
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     # Collections
 
@@ -102,7 +89,7 @@ class Catalogue:
     ) -> CollectionRow:
         """Add a collection with its first generation; the name must be free."""
         now = datetime.now(UTC)
-        with self._write() as connection:
+        with self._database.write() as connection:
             pk = _inserted(
                 connection.execute(
                     insert(collections).values(
@@ -144,7 +131,7 @@ class Catalogue:
             .join(generations, active)
             .order_by(collections.c.name)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return [
                 CollectionRow(
                     row.pk,
@@ -162,7 +149,7 @@ class Catalogue:
 
     def delete_collection(self, pk: int) -> set[str]:
         """Remove a collection with all it holds; returns the SHA-256 of the pictures it referred to."""
-        with self._write() as connection:
+        with self._database.write() as connection:
             own = (
                 select(items.c.image_sha256)
                 .distinct()
@@ -198,7 +185,7 @@ class Catalogue:
 
     def count_items(self, collection_pk: int) -> int:
         """Number of items in a collection."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             query = select(func.count()).select_from(items).where(items.c.collection_pk == collection_pk)
             return connection.execute(query).scalar_one()
 
@@ -210,12 +197,12 @@ class Catalogue:
             .order_by(items.c.pk)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
     def referenced_images(self, candidates: set[str]) -> set[str]:
         """Those of `candidates` that an item of any collection refers to."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             found: set[str] = set()
             for chunk in _chunks(sorted(candidates)):
                 query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
@@ -228,7 +215,7 @@ class Catalogue:
         The ids of `changes` must differ from each other.
         """
         written = _nothing_written()
-        with self._write() as connection:
+        with self._database.write() as connection:
             pks = _pks(connection, row.pk, [change.id for change in changes])
             for change in changes:
                 pk = _write_item(connection, row.pk, pks.get(change.id), change)
@@ -242,7 +229,7 @@ class Catalogue:
         written = _nothing_written()
         pictures: set[str] = set()
         deleted = 0
-        with self._write() as connection:
+        with self._database.write() as connection:
             for chunk in _chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
                 found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
@@ -256,7 +243,7 @@ class Catalogue:
     def item_vectors(self, generation_pk: int, item_pks: Sequence[int]) -> dict[int, dict[Modality, Vector]]:
         """All vectors of these items: item primary key -> modality -> float32 [dimension]."""
         found: dict[int, dict[Modality, Vector]] = {}
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             for chunk in _chunks(item_pks):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector).where(
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
@@ -268,19 +255,19 @@ class Catalogue:
     def count_vectors(self, generation_pk: int, modality: Modality) -> int:
         """Number of vectors of one modality."""
         query = select(func.count()).select_from(vectors).where(_of(generation_pk, modality))
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 
     def last_seq(self) -> int:
         """The highest sequence number that was ever given."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").scalar()
             return int(found or 0)
 
     def live_seqs(self, generation_pk: int, modality: Modality) -> NDArray[np.int64]:
         """All sequence numbers, ascending."""
         query = select(vectors.c.seq).where(_of(generation_pk, modality)).order_by(vectors.c.seq)
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
 
     def vectors_after(self, generation_pk: int, modality: Modality, seq: int) -> Iterator[list[VectorRow]]:
@@ -290,20 +277,14 @@ class Catalogue:
             .where(_of(generation_pk, modality), vectors.c.seq > seq)
             .order_by(vectors.c.seq)
         )
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             result = connection.execution_options(yield_per=4096).execute(query)
             for block in result.partitions():
                 yield [VectorRow(row.seq, row.item_pk, _from_blob(row.vector)) for row in block]
 
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        """One transaction of the one writer."""
-        with self._writer, self._engine.begin() as connection:
-            yield connection
-
     def _items(self, queries: Iterable[Any]) -> list[StoredItem]:
         """Run item queries and add to each item the modalities it has vectors of."""
-        with self._engine.connect() as connection:
+        with self._database.read() as connection:
             rows = [row for query in queries for row in connection.execute(query)]
             modalities: dict[int, dict[Modality, bool]] = {}
             for chunk in _chunks([row.pk for row in rows]):

@@ -12,6 +12,7 @@ from typing import IO, Self
 
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.collection import Collection
+from indexer.database import Database
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.originals import Originals
 from indexer.types import CollectionInfo, CollectionSettings
@@ -45,10 +46,11 @@ class Collections:
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         try:
-            self._catalogue = Catalogue(data_dir / "catalogue.db")
+            self.database = Database(data_dir / "catalogue.db")
         except BaseException:
             self._lock_file.close()
             raise
+        self._catalogue = Catalogue(self.database)
         self._originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
         self._open: dict[str, Collection] = {}
@@ -70,12 +72,12 @@ class Collections:
         """End what runs in the background, close the database and give the folder free."""
         for collection in list(self._open.values()):
             collection.close()
-        self._catalogue.close()
+        self.database.close()
         self._lock_file.close()
 
     def ready(self) -> None:
         """Raise unless the database answers."""
-        self._catalogue.ping()
+        self.database.ping()
 
     def put(self, name: str, settings: CollectionSettings) -> tuple[CollectionInfo, bool]:
         """Create a collection, or confirm that it exists with these settings.

@@ -1,5 +1,8 @@
-"""The catalogue's schema (SQLAlchemy Core) and its engine: SQLite in WAL mode."""
+"""The catalogue's schema (SQLAlchemy Core) and its database: SQLite in WAL mode."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,9 +11,11 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Engine,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -22,11 +27,15 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    select,
 )
+from sqlalchemy.exc import OperationalError
 
-from indexer.errors import CatalogueIncompatible
+from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_UPGRADABLE = (2,)
+"""Versions that lack whole tables only, which are made on opening."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -102,14 +111,154 @@ vectors = Table(
 )
 
 
-def open_database(path: Path) -> Engine:
-    """Open or create the catalogue's SQLite file.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("kind", String, nullable=False),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="SET NULL"), index=True),
+    Column("collection", String, nullable=False),  # the name; the row outlives its collection
+    Column("state", String, nullable=False, index=True),
+    Column("request", JSON, nullable=False),
+    Column("idempotency_key", String, unique=True),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("version", String),  # of the source as it was first opened
+    Column("mapping", JSON),  # the columns in use, guessed or given
+    # Rows of the source that are dealt with; committed with what became of them.
+    Column("position", Integer, nullable=False),
+    Column("total", Integer),
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("warnings", Integer, nullable=False),
+    Column("deleted", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),  # spent running, pauses and restarts left out
+    Column("error", JSON),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
 
-    `synchronous=FULL` makes a commit durable against loss of power, not only against kill -9.
+job_errors = Table(
+    "job_errors",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), nullable=False, index=True),
+    Column("level", String, nullable=False),  # error: the row was not stored; warning: only in part
+    Column("row", Integer, nullable=False),
+    Column("id", String, nullable=False),
+    Column("code", String, nullable=False),
+    Column("detail", String, nullable=False),
+)
+
+job_items = Table(  # items that the rows of a sync job name; the others of the collection go at its end
+    "job_items",
+    metadata,
+    Column("job_pk", ForeignKey("jobs.pk", ondelete="CASCADE"), primary_key=True),
+    Column("item_pk", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+url_versions = Table(  # what an URL gave last, so that it is fetched again only if it changed
+    "url_versions",
+    metadata,
+    Column("url", String, primary_key=True),
+    Column("etag", String, nullable=False),
+    Column("image_sha256", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("query", JSON, nullable=False),
+    Column("thresholds", JSON, nullable=False),
+    Column("action", String, nullable=False),
+    Column("webhook", String),
+    Column("secret", String),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("collection_pk", "name"),
+    sqlite_autoincrement=True,
+)
+
+flags = Table(
+    "flags",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    Column("rule_pk", ForeignKey("rules.pk", ondelete="CASCADE"), nullable=False),
+    Column("item_id", String, nullable=False),  # a rejected item has no row of its own
+    Column("modality", String, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("action", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("collection_pk", "item_id", "rule_pk"),
+    Index("flags_by_rule", "rule_pk", "pk"),
+    sqlite_autoincrement=True,
+)
+
+deliveries = Table(  # webhook calls still to be made
+    "deliveries",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("rule_pk", ForeignKey("rules.pk", ondelete="CASCADE"), nullable=False),
+    Column("body", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("failure", String),
+    sqlite_autoincrement=True,
+)
+
+
+class Database:
+    """The SQLite file: many readers beside one writer. Thread-safe.
 
     Raises:
-        CatalogueIncompatible: Another version of Sightline made it.
+        CatalogueIncompatible: Another version of Sightline made the file.
     """
+
+    def __init__(self, path: Path) -> None:
+        self._engine = _open_engine(path)
+        self._writer = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Raise unless the database answers."""
+        with self.read() as connection:
+            connection.execute(select(1))
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for questions."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction of the one writer; committed when the block ends, undone when it raises.
+
+        Raises:
+            StorageUnavailable: The disk is full, or the file cannot be written to; nothing of the block is stored.
+        """
+        try:
+            with self._writer, self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise StorageUnavailable(f"the catalogue cannot be written to: {error.orig}") from error
+
+
+def _open_engine(path: Path) -> Engine:
+    """Open or create the file. `synchronous=FULL` makes a commit durable against loss of power, not only kill -9."""
     engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48)
 
     @event.listens_for(engine, "connect")
@@ -128,7 +277,9 @@ def open_database(path: Path) -> Engine:
 def _prepare_schema(engine: Engine, path: Path) -> None:
     with engine.begin() as connection:
         found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if found not in (0, SCHEMA_VERSION):
+        if found == SCHEMA_VERSION:
+            return
+        if found not in (0, *_UPGRADABLE):
             raise CatalogueIncompatible(
                 f"{path} has schema version {found}, this Sightline works with {SCHEMA_VERSION}; "
                 "use the version that made it, or another data folder"

@@ -3,10 +3,12 @@
 IndexerError
 ├── CollectionNotFound      ├── ItemNotFound          ├── FingerprintMismatch
 ├── CollectionConflict      ├── ItemInvalid           ├── VectorInvalid
-├── CollectionNameInvalid   ├── OriginalMissing       ├── QueryInvalid
-├── CursorInvalid           ├── SourceInvalid         └── DataFolderInUse
-├── ImageUrlForbidden       ├── ImageFetchFailed
-└── CatalogueIncompatible
+├── CollectionNameInvalid   ├── ItemRejected          ├── QueryInvalid
+├── CursorInvalid           ├── OriginalMissing       ├── SourceInvalid
+├── ImageUrlForbidden       ├── ImageFetchFailed      ├── SourceForbidden
+├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
+├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
+└── CatalogueIncompatible   └── DataFolderInUse
 """
 
 
@@ -78,6 +80,38 @@ class QueryInvalid(IndexerError):
 
 class SourceInvalid(IndexerError):
     """A catalogue file or folder that cannot be read as one."""
+
+
+class SourceForbidden(IndexerError):
+    """A catalogue at a place that the settings do not allow."""
+
+
+class StorageUnavailable(IndexerError):
+    """The disk is full or cannot be written to; nothing of the write is stored."""
+
+
+class JobNotFound(IndexerError):
+    """No job of that id."""
+
+
+class JobConflict(IndexerError):
+    """The idempotency key belongs to another request."""
+
+
+class DeletesUnconfirmed(IndexerError):
+    """A sync would delete more than a tenth of the collection, and its request does not say how many."""
+
+
+class RuleNotFound(IndexerError):
+    """No watch rule of that name in the collection."""
+
+
+class RuleInvalid(IndexerError):
+    """A watch rule that cannot be applied."""
+
+
+class ItemRejected(IndexerError):
+    """A watch rule keeps the item out."""
 
 
 class VectorInvalid(IndexerError):
