@@ -5,10 +5,13 @@ import binascii
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import Connection
 
 from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
 from indexer.errors import CollectionNotFound, CursorInvalid, ItemNotFound, OriginalMissing
@@ -26,9 +29,9 @@ from indexer.types import (
     Item,
     Modality,
     NewItem,
+    Outcome,
     SearchRequest,
     SearchResult,
-    Status,
     Upserted,
     Vector,
 )
@@ -58,7 +61,7 @@ class Collection:
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._originals = row, catalogue, originals
-        self.encoder, self._limits = encoder, limits
+        self.encoder, self.limits = encoder, limits
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._compacting = threading.Lock()
@@ -122,15 +125,57 @@ class Collection:
             results = [self._with_duplicates(result) if isinstance(result, Upserted) else result for result in results]
         return results
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove items; no later search finds them. Returns how many of the ids there were."""
+    def known(self, ids: Sequence[str]) -> dict[str, StoredItem]:
+        """The stored items with these ids, those there are; see `store`."""
+        return self._catalogue.items(self._row.pk, ids)
+
+    def store(
+        self,
+        new: Sequence[NewItem],
+        known: Mapping[str, StoredItem],
+        prepared: Mapping[str, Prepared | Failed],
+        also: Callable[[Mapping[str, Outcome], Connection], None] = lambda outcomes, _: None,
+    ) -> dict[str, Outcome]:
+        """Commit prepared items with different ids in one transaction and bring them into the index.
+
+        Args:
+            known: What was stored of them when they were prepared; those that changed since are prepared anew.
+            also: What else the transaction does, given what becomes of each item.
+        """
+        ids = [item.id for item in new]
+        while True:
+            with self._writes:
+                self._check_open()
+                # Embedding is slow and runs without the lock, so another write may have come in between.
+                if self._catalogue.content_hashes(self._row.pk, ids) == _hashes(known):
+                    outcomes = {id_: _outcome(prepared.get(id_), id_ in known) for id_ in ids}
+                    changes = [made for made in prepared.values() if isinstance(made, Prepared)]
+                    self._commit(changes, known, partial(also, outcomes))
+                    break
+            known = self.known(ids)
+            prepared = prepare(new, known, self.encoder, self.limits)
+        self._compact_if_needed()
+        return outcomes
+
+    def delete(self, ids: Sequence[str], also: Callable[[Connection], None] = lambda _: None) -> int:
+        """Remove items; no later search finds them. Returns how many of the ids there were.
+
+        Args:
+            also: What else the transaction does.
+        """
         with self._writes:
             self._check_open()
-            deleted, pictures, written = self._catalogue.delete(self._row, ids)
+            deleted, pictures, written = self._catalogue.delete(self._row, ids, also)
             self._take_over(written)
         self._originals.remove(pictures, self._catalogue.referenced_images)
         self._compact_if_needed()
         return deleted
+
+    @contextmanager
+    def no_other_writes(self) -> Iterator[None]:
+        """Inside the block nobody else writes, so that what was read there is still so when it is acted upon."""
+        with self._writes:
+            yield
 
     # Reading
 
@@ -169,7 +214,7 @@ class Collection:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.query.embed_terms`.
         """
         started = time.perf_counter()
-        terms = embed_terms(request.terms, self.encoder, self._limits, self._catalogue, self._row)
+        terms = embed_terms(request.terms, self.encoder, self.limits, self._catalogue, self._row)
         embedded = time.perf_counter()
         targets = self._targets(request)
         wanted = request.offset + request.limit
@@ -211,31 +256,25 @@ class Collection:
     def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
         new = [item for item in items if item.id not in failed]
-        ids = [item.id for item in new]
-        while True:
-            known = self._catalogue.items(self._row.pk, ids)
-            prepared = prepare(new, known, self.encoder, self._limits)
-            with self._writes:
-                self._check_open()
-                # Embedding is slow and runs without the lock; what changed meanwhile is prepared anew.
-                if _hashes(self._catalogue.items(self._row.pk, ids)) == _hashes(known):
-                    self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known)
-                    break
-        self._compact_if_needed()
-        return failed | self._results(new, known, prepared)
+        known = self.known([item.id for item in new])
+        prepared = prepare(new, known, self.encoder, self.limits)
+        outcomes = self.store(new, known, prepared)
+        truncated = {id_ for id_, made in prepared.items() if isinstance(made, Prepared) and made.truncated}
+        return failed | self._describe(outcomes, truncated)
 
-    def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem]) -> None:
-        if not prepared:
-            return
+    def _commit(
+        self, prepared: Sequence[Prepared], known: Mapping[str, StoredItem], also: Callable[[Connection], None]
+    ) -> None:
         pictures = {
             made.change.image_sha256: made.image
             for made in prepared
             if self.settings.store_originals and made.image is not None and made.change.image_sha256
         }
         with self._originals.stored(pictures):
-            written = self._catalogue.write(self._row, [made.change for made in prepared])
+            written = self._catalogue.write(self._row, [made.change for made in prepared], also)
         self._take_over(written)
-        replaced = {stored.item.image_sha256 for stored in known.values() if stored.item.image_sha256}
+        changed = (known[made.change.id] for made in prepared if made.change.id in known)
+        replaced = {stored.item.image_sha256 for stored in changed if stored.item.image_sha256}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
 
     def _take_over(self, written: Written) -> None:
@@ -247,21 +286,17 @@ class Collection:
                 log.exception("the %s index of %s missed a write and is replayed", modality, self.name)
                 index.reload()
 
-    def _results(
-        self, new: Sequence[NewItem], known: dict[str, StoredItem], prepared: dict[str, Prepared | Failed]
-    ) -> dict[str, Upserted | Failed]:
-        stored = self._catalogue.items(self._row.pk, [item.id for item in new])
+    def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
+        stored = self.known(list(outcomes))
         vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
         results: dict[str, Upserted | Failed] = {}
-        for id_ in (item.id for item in new):
-            made = prepared.get(id_)
-            if isinstance(made, Failed):
-                results[id_] = made
+        for id_, outcome in outcomes.items():
+            if isinstance(outcome, Failed):
+                results[id_] = outcome
                 continue
             own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
-            status: Status = "unchanged" if made is None else "updated" if id_ in known else "created"
             modalities = tuple(modality for modality in MODALITIES if modality in own)
-            results[id_] = Upserted(id_, status, modalities, _alignment(own), bool(made and made.truncated))
+            results[id_] = Upserted(id_, outcome, modalities, _alignment(own), id_ in truncated)
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
@@ -355,7 +390,15 @@ def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:
     return batches
 
 
-def _hashes(stored: dict[str, StoredItem]) -> dict[str, str]:
+def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
+    if isinstance(prepared, Failed):
+        return prepared
+    if prepared is None:
+        return "unchanged"
+    return "updated" if is_known else "created"
+
+
+def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
     return {id_: item.content_hash for id_, item in stored.items()}
 
 

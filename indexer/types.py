@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,17 @@ Vector: TypeAlias = NDArray[np.float32]
 DEFAULT_WEIGHTS: Mapping[Modality, float] = {"image": 1.0, "text": 0.3}
 
 
+class VectorRows(NamedTuple):
+    """Stored vectors of one modality, ascending by sequence number; float32 values that are exact float16."""
+
+    seqs: NDArray[np.int64]
+    """[n]"""
+    items: NDArray[np.int64]
+    """[n] primary keys of their items."""
+    vectors: NDArray[np.float32]
+    """[n, dimension]"""
+
+
 @dataclass(frozen=True)
 class NewItem:
     """What a client wants stored: at least one of image (encoded bytes), text and ready vectors."""
@@ -28,6 +39,8 @@ class NewItem:
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: Mapping[Modality, list[float]] | None = None
     fingerprint: str | None = None
+    keep_image: bool = False
+    """Without an `image`, whether the stored one stays: it could not be had again, which is no wish to lose it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,10 @@ class Failed:
 
     id: str
     error: IndexerError | ModelError
+
+
+Outcome: TypeAlias = Status | Failed
+"""What became of an item."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from indexer import vector_index
+from indexer.catalogue import no_rows
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import (
@@ -225,7 +226,7 @@ def test_a_write_that_the_index_missed_is_replayed(collection: Collection, monke
 def test_verify_finds_a_planted_divergence(collection: Collection) -> None:
     fill(collection)
     index = collection._indexes["image"]
-    index.apply([], index._delta.live_seqs()[:1].tolist())
+    index.apply(no_rows(16), index._delta.live_seqs()[:1].tolist())
     assert len(collection.verify()) == 1
 
 
