@@ -12,6 +12,9 @@ from app.state import Resources
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.images import load_image
+from indexer.job_store import Job
+from indexer.jobs import Jobs
+from indexer.locations import Locations
 from indexer.types import Item
 from models.store import ModelStore
 
@@ -35,6 +38,25 @@ def _store(resources: TheResources) -> ModelStore:
 
 TheCollections = Annotated[Collections, Depends(_collections)]
 TheStore = Annotated[ModelStore, Depends(_store)]
+
+
+def _jobs(resources: TheResources) -> Jobs:
+    return resources.jobs
+
+
+def _locations(resources: TheResources) -> Locations:
+    return resources.locations
+
+
+TheJobs = Annotated[Jobs, Depends(_jobs)]
+TheLocations = Annotated[Locations, Depends(_locations)]
+
+
+def _job(job_id: str, jobs: TheJobs) -> Job:
+    return jobs.store.get(job_id)
+
+
+TheJob = Annotated[Job, Depends(_job)]
 
 
 def _decode(part: str) -> str:
@@ -70,7 +92,7 @@ class ImageLoader:
             FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
         """
         with blame(pointer):
-            return load_image(reference, self._settings.image_limits, self._settings.image_url_ranges, pointer=pointer)
+            return load_image(reference, self._settings.image_limits, self._settings.url_ranges, pointer=pointer)
 
 
 LoadImage = Annotated[ImageLoader, Depends()]

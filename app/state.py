@@ -8,6 +8,13 @@ from typing import TypedDict
 from app.encoders import Encoders, OpenEncoder
 from app.settings import Settings
 from indexer.collections import Collections
+from indexer.fetching import Fetcher
+from indexer.ingest_job import KIND, IngestJob
+from indexer.jobs import Jobs
+from indexer.loading import PictureLoader
+from indexer.locations import Locations
+from indexer.objects import ObjectStores
+from indexer.url_versions import UrlVersions
 from models.store import ModelStore
 
 
@@ -19,6 +26,9 @@ class Resources:
     store: ModelStore
     open_encoder: OpenEncoder
     collections: Collections
+    jobs: Jobs
+    locations: Locations
+    load_picture: PictureLoader
 
 
 class State(TypedDict):
@@ -38,5 +48,15 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start
-    with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
-        yield Resources(settings, store, encoder_of, collections)
+    objects = ObjectStores(settings.ingest_roots)
+    with (
+        Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections,
+        Fetcher(settings.url_ranges) as fetcher,
+    ):
+        spool = settings.data_dir / "spool"
+        locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
+        pictures = PictureLoader(
+            fetcher, objects, collections.originals, UrlVersions(collections.database), settings.image_limits
+        )
+        with Jobs(collections, {KIND: IngestJob(locations, pictures)}, settings.running_jobs) as jobs:
+            yield Resources(settings, store, encoder_of, collections, jobs, locations, pictures)

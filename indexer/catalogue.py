@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from indexer.database import Database, collections, generations, items, vectors
+from indexer.database import Database, collections, generations, items, jobs, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
 
 _CHUNK = 10_000
@@ -139,7 +139,7 @@ class Catalogue:
             ]
 
     def delete_collection(self, pk: int) -> set[str]:
-        """Remove a collection with all it holds; returns the SHA-256 of the pictures it referred to."""
+        """Remove a collection with all it holds, and end its jobs; returns the SHA-256 of its pictures."""
         with self._database.write() as connection:
             own = (
                 select(items.c.image_sha256)
@@ -147,6 +147,8 @@ class Catalogue:
                 .where(items.c.collection_pk == pk, items.c.image_sha256.is_not(None))
             )
             pictures = set(connection.execute(own).scalars())
+            unfinished = (jobs.c.collection_pk == pk) & jobs.c.finished_at.is_(None)
+            connection.execute(update(jobs).where(unfinished).values(state="cancelled", finished_at=datetime.now(UTC)))
             connection.execute(delete(collections).where(collections.c.pk == pk))
         return pictures
 

@@ -1,7 +1,5 @@
 """`Collection`: items in, hits out; the write path and the read path of one collection."""
 
-import base64
-import binascii
 import logging
 import threading
 import time
@@ -14,7 +12,8 @@ import numpy as np
 from sqlalchemy import Connection
 
 from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
-from indexer.errors import CollectionNotFound, CursorInvalid, ItemNotFound, OriginalMissing
+from indexer.cursors import decode_cursor, encode_cursor
+from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
 from indexer.originals import Originals
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
@@ -76,6 +75,11 @@ class Collection:
     def name(self) -> str:
         """The collection's name."""
         return self._row.name
+
+    @property
+    def pk(self) -> int:
+        """Its primary key, which a collection of the same name made later does not have."""
+        return self._row.pk
 
     @property
     def settings(self) -> CollectionSettings:
@@ -189,10 +193,10 @@ class Collection:
         Raises:
             CursorInvalid: Not a cursor of this method.
         """
-        page = self._catalogue.page(self._row.pk, limit + 1, _decode_cursor(cursor))
+        page = self._catalogue.page(self._row.pk, limit + 1, decode_cursor(cursor))
         more = len(page) > limit
         page = page[:limit]
-        return [stored.item for stored in page], _encode_cursor(page[-1].pk) if more else None
+        return [stored.item for stored in page], encode_cursor(page[-1].pk) if more else None
 
     def image(self, id_: str) -> tuple[bytes, str, str]:
         """The original picture: bytes, MIME type, SHA-256; raises `ItemNotFound` or `OriginalMissing`."""
@@ -408,19 +412,3 @@ def _alignment(vectors: dict[Modality, Vector]) -> float | None:
         return None
     image, text = vectors["image"], vectors["text"]
     return float(image @ text / (np.linalg.norm(image) * np.linalg.norm(text)))
-
-
-def _encode_cursor(pk: int) -> str:
-    return base64.urlsafe_b64encode(str(pk).encode()).decode()
-
-
-def _decode_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        pk = int(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        if 0 <= pk < 2**63:
-            return pk
-    except (ValueError, binascii.Error):
-        pass
-    raise CursorInvalid(f"{cursor!r} is not a cursor of this collection", "/cursor")

@@ -5,11 +5,14 @@ IndexerError
 ├── CollectionConflict      ├── ItemInvalid           ├── VectorInvalid
 ├── CollectionNameInvalid   ├── ItemRejected          ├── QueryInvalid
 ├── CursorInvalid           ├── OriginalMissing       ├── SourceInvalid
+├── RowInvalid              ├── SourceChanged         ├── RowRefused
 ├── ImageUrlForbidden       ├── ImageFetchFailed      ├── SourceForbidden
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 └── CatalogueIncompatible   └── DataFolderInUse
 """
+
+import re
 
 
 class IndexerError(Exception):
@@ -24,6 +27,11 @@ class IndexerError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+
+
+def error_code(error: Exception) -> str:
+    """The stable word for a kind of error, e.g. `item-invalid`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 class CatalogueIncompatible(IndexerError):
@@ -54,6 +62,14 @@ class FingerprintMismatch(IndexerError):
     """Vectors of another model than the collection's."""
 
 
+class FetchFailed(IndexerError):
+    """A URL did not give what it should in time and size."""
+
+
+class ContentTooLarge(IndexerError):
+    """What a URL or an upload gives has more bytes than are allowed."""
+
+
 class ImageFetchFailed(IndexerError):
     """The picture's URL did not give a picture in time and size."""
 
@@ -80,6 +96,18 @@ class QueryInvalid(IndexerError):
 
 class SourceInvalid(IndexerError):
     """A catalogue file or folder that cannot be read as one."""
+
+
+class RowInvalid(IndexerError):
+    """A row of a catalogue that names no item."""
+
+
+class RowRefused(IndexerError):
+    """A bad row of a job that was asked to fail at the first one."""
+
+
+class SourceChanged(IndexerError):
+    """A catalogue that is another one than when its job began."""
 
 
 class SourceForbidden(IndexerError):

@@ -44,13 +44,13 @@ def load_image(reference: str, limits: ImageLimits, allowed: Sequence[Network] =
     """
     scheme = reference[:8].lower()
     if scheme.startswith("data:"):
-        return _from_data_uri(reference, limits, pointer)
+        return decode_data_uri(reference, limits, pointer)
     if scheme.startswith(("http://", "https://")):
         return _fetch(reference, limits, allowed, pointer)
     raise ItemInvalid("an image is a data: URI or an http(s) URL", pointer)
 
 
-def _from_data_uri(uri: str, limits: ImageLimits, pointer: str) -> bytes:
+def decode_data_uri(uri: str, limits: ImageLimits, pointer: str = "/image") -> bytes:
     head, comma, body = uri[5:].partition(",")
     if not comma:
         raise ItemInvalid("a data: URI has the form data:image/jpeg;base64,...", pointer)

@@ -22,6 +22,9 @@ _MAX_CELL_CHARACTERS = 64 * 2**20
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
+ImageReference = bytes | Path | str
+
+
 @dataclass(frozen=True)
 class Mapping:
     """Which columns hold what; all others that are in `metadata` are kept as metadata."""
@@ -38,7 +41,7 @@ class Row:
 
     number: int
     id: str
-    image: Path | str | None
+    image: ImageReference | None
     text: str | None
     metadata: dict[str, Any]
 
@@ -60,13 +63,23 @@ class Source:
     total: int
     mapping: Mapping
 
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def count(self) -> int:
+        return self.total
+
+    def rows(self, after: int = 0) -> Iterator["Row | BadRow"]:
+        return (row for row in self if row.number > after)
+
     def __iter__(self) -> Iterator[Row | BadRow]:
         if self.path.is_dir():
             return _folder_rows(self.path)
         return _csv_rows(self.path, self.mapping)
 
 
-def read_source(path: Path, mapping: Mapping | None = None) -> Source:
+def read_source(path: Path, mapping: Mapping | None = None, *, base_url: str | None = None) -> Source:
     """Open a CSV file with a header, or a folder of pictures (its `catalog.csv`, where it has one).
 
     Args:
@@ -186,3 +199,8 @@ def _folder_rows(folder: Path) -> Iterator[Row | BadRow]:
             yield BadRow(number, id_, "the path is longer than the 256 characters of an id")
         else:
             yield Row(number, id_, path, None, {"file": id_})
+
+
+def version(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size}-{stat.st_mtime_ns}"

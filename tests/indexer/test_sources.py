@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer import ingest as ingest_module
-from indexer.collection import Collection
 from indexer.errors import SourceInvalid
-from indexer.ingest import ingest
 from indexer.sources import BadRow, Mapping, Row, read_source
-from models.imaging import ImageLimits
 from tests.pictures import picture
 
 
@@ -73,19 +69,6 @@ def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str, message: str
         read_source(write(tmp_path, "id,title\n1,a\n"), Mapping("id", None, "colour"))
 
 
-def test_ingest_accounts_for_every_row_and_a_second_run_changes_nothing(tmp_path: Path, collection: Collection) -> None:
-    rows = ["id,title,image", "1,red,images/a.png", "2,blue,", "3,gone,images/b.png", "4,broken,images/c.png"]
-    path = write(tmp_path, "\n".join(rows))
-    (tmp_path / "images" / "c.png").write_bytes(b"no picture")
-    seen: list[int] = []
-    first = ingest(collection, read_source(path), limits=ImageLimits(), on_progress=lambda r: seen.append(r.done))
-    assert (first.created, first.failed, first.done, first.total) == (2, 2, 4, 4)
-    assert [(error.row, error.id) for error in first.errors] == [(3, "3"), (4, "4")]
-    assert seen == [4]
-    second = ingest(collection, read_source(path), limits=ImageLimits())
-    assert (second.created, second.updated, second.unchanged, second.failed) == (0, 0, 2, 2)
-
-
 @pytest.mark.parametrize("header", ["id,title,brand", '"id","title","brand"', "id;title;brand"])
 def test_doubled_quotes_and_delimiters_within_quotes_are_kept(tmp_path: Path, header: str) -> None:
     """Where the header has no quotes, `csv.Sniffer` reads a doubled quote as the end of the cell."""
@@ -141,15 +124,3 @@ def test_a_picture_can_stand_in_its_cell(tmp_path: Path) -> None:
     [row] = read_source(write(tmp_path, f'id,image\n1,"{uri}"\n'))
     assert isinstance(row, Row)
     assert row.image == uri
-
-
-def test_batches_end_by_bytes_too_and_bad_rows_at_the_end_are_told_of(
-    tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 1)
-    rows = ["id,title,image", "1,red,images/a.png", "2,red,images/a.png", "3,gone,images/b.png", "4,gone,images/b.png"]
-    seen: list[int] = []
-    source = read_source(write(tmp_path, "\n".join(rows)))
-    report = ingest(collection, source, limits=ImageLimits(), on_progress=lambda r: seen.append(r.done))
-    assert seen == [1, 2, 4]
-    assert (report.created, report.failed) == (2, 2)
