@@ -70,7 +70,7 @@ class ImageLoader:
             FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
         """
         with blame(pointer):
-            return load_image(reference, self._settings.image_limits, self._settings.image_url_ranges, pointer=pointer)
+            return load_image(reference, self._settings.image_limits, self._settings.url_ranges, pointer=pointer)
 
 
 LoadImage = Annotated[ImageLoader, Depends()]

@@ -44,9 +44,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Most bytes of one request's body.")
     max_batch_items: int = Field(default=512, ge=1, description="Most items in one batch request.")
     max_embedding_inputs: int = Field(default=2048, ge=1, description="Most inputs in one embeddings request.")
-    image_url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
+    url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
-        description="Networks that picture URLs may lead to although they are not public, e.g. 10.1.0.0/16.",
+        description="Networks that URLs of pictures, catalogues and webhooks may lead to although they are not public, "
+        "e.g. 10.1.0.0/16.",
     )
     api_key: SecretStr | None = Field(
         default=None, min_length=16, description="Key that every request to the API must carry as a bearer token."
