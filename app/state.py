@@ -8,6 +8,7 @@ from typing import TypedDict
 from app.encoders import Encoders, OpenEncoder
 from app.settings import Settings
 from indexer.collections import Collections
+from indexer.fetching import Fetcher
 from models.store import ModelStore
 
 
@@ -19,6 +20,7 @@ class Resources:
     store: ModelStore
     open_encoder: OpenEncoder
     collections: Collections
+    fetcher: Fetcher
 
 
 class State(TypedDict):
@@ -38,5 +40,8 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start
-    with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
-        yield Resources(settings, store, encoder_of, collections)
+    with (
+        Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections,
+        Fetcher(settings.url_ranges) as fetcher,
+    ):
+        yield Resources(settings, store, encoder_of, collections, fetcher)
