@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import httpcore
 import httpx
@@ -33,7 +34,6 @@ class Connections:
 
     def __init__(self, allowed: Sequence[Network], per_host: int) -> None:
         self._allowed, self._per_host = tuple(allowed), per_host
-        self._tls = ssl.create_default_context()
         self._lock = threading.Lock()
         self._hosts: OrderedDict[_Key, _Host] = OrderedDict()  # the one longest unused is first
         self._busy: set[Connection] = set()
@@ -112,7 +112,7 @@ class Connections:
                     break
                 connection.close()
             else:
-                connection = Connection(origin, self._allowed, self._tls)
+                connection = Connection(origin, self._allowed)
             self._busy.add(connection)
             return connection
 
@@ -139,8 +139,8 @@ class _Host:
 class Connection:
     """A connection to one host, for one request at a time; it is made when it is first needed."""
 
-    def __init__(self, origin: httpcore.Origin, allowed: Sequence[Network], tls: ssl.SSLContext) -> None:
-        self._origin, self._tls = origin, tls
+    def __init__(self, origin: httpcore.Origin, allowed: Sequence[Network]) -> None:
+        self._origin = origin
         self._guard = Guard(allowed)
         self._http = self._dial()
 
@@ -184,8 +184,9 @@ class Connection:
         return self._http.handle_request(request)
 
     def _dial(self) -> httpcore.HTTPConnection:
+        tls = _tls_context() if self._origin.scheme == b"https" else None
         return httpcore.HTTPConnection(
-            self._origin, ssl_context=self._tls, keepalive_expiry=KEEP_ALIVE_S, network_backend=self._guard
+            self._origin, ssl_context=tls, keepalive_expiry=KEEP_ALIVE_S, network_backend=self._guard
         )
 
     def is_reusable(self) -> bool:
@@ -203,6 +204,12 @@ class Connection:
     def cut(self) -> None:
         """End it under the hands of the thread that uses it, which closes it then."""
         self._guard.cut()
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One for all, because reading the system's certificates takes longer than many a request."""
+    return ssl.create_default_context()
 
 
 def _target(url: httpx.URL) -> httpcore.URL:

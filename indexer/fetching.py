@@ -6,6 +6,7 @@ proxies nor credentials are taken from the environment.
 """
 
 import random
+import re
 import ssl
 import threading
 import time
@@ -28,6 +29,8 @@ MAX_RETRY_AFTER_S = 5.0
 """Longest pause that a server may ask for."""
 
 _BACKOFF_S = 0.25
+_HOST = re.compile(rb"[a-z0-9._-]+|[0-9a-f:.]+")
+"""A name as it stands in the DNS, or an address, without the zone that an IPv6 address may have."""
 
 
 @dataclass(frozen=True)
@@ -188,11 +191,11 @@ def _parse(url: str) -> httpx.URL:
 def _checked(url: httpx.URL) -> httpx.URL:
     if url.scheme not in ("http", "https"):
         raise UrlForbidden("the URL is not an http(s) URL")
-    if not url.host:
-        raise UrlForbidden("the URL names no host")
+    if not _HOST.fullmatch(url.raw_host):
+        raise UrlForbidden("the URL names no host, or one that is neither a name nor an address")
     if url.userinfo:
         raise UrlForbidden("the URL has a user name or password")
-    if url.port == 0:
+    if url.port is not None and not 0 < url.port < 65536:
         raise UrlForbidden("the URL names no port that can be connected to")
     return url
 
