@@ -83,7 +83,7 @@ class ImageLoader:
     """Gives the bytes that an image string of a request refers to."""
 
     def __init__(self, resources: TheResources) -> None:
-        self._settings = resources.settings
+        self._limits, self._fetcher = resources.settings.image_limits, resources.fetcher
 
     def __call__(self, reference: str, pointer: str) -> bytes:
         """Load a `data:` URI or an URL.
@@ -92,7 +92,7 @@ class ImageLoader:
             FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
         """
         with blame(pointer):
-            return load_image(reference, self._settings.image_limits, self._settings.url_ranges, pointer=pointer)
+            return load_image(reference, self._limits, pointer=pointer, fetcher=self._fetcher)
 
 
 LoadImage = Annotated[ImageLoader, Depends()]

@@ -26,6 +26,7 @@ class Resources:
     store: ModelStore
     open_encoder: OpenEncoder
     collections: Collections
+    fetcher: Fetcher
     jobs: Jobs
     locations: Locations
     load_picture: PictureLoader
@@ -59,4 +60,4 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             fetcher, objects, collections.originals, UrlVersions(collections.database), settings.image_limits
         )
         with Jobs(collections, {KIND: IngestJob(locations, pictures)}, settings.running_jobs) as jobs:
-            yield Resources(settings, store, encoder_of, collections, jobs, locations, pictures)
+            yield Resources(settings, store, encoder_of, collections, fetcher, jobs, locations, pictures)

@@ -6,7 +6,8 @@ IndexerError
 ├── CollectionNameInvalid   ├── ItemRejected          ├── QueryInvalid
 ├── CursorInvalid           ├── OriginalMissing       ├── SourceInvalid
 ├── RowInvalid              ├── SourceChanged         ├── RowRefused
-├── ImageUrlForbidden       ├── ImageFetchFailed      ├── SourceForbidden
+├── UrlForbidden            ├── FetchFailed           ├── ContentTooLarge
+├── ImageFetchFailed        ├── SourceForbidden
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 └── CatalogueIncompatible   └── DataFolderInUse
@@ -50,6 +51,10 @@ class CollectionNameInvalid(IndexerError):
     """Not a name that a collection may have."""
 
 
+class ContentTooLarge(IndexerError):
+    """What an URL gives has more bytes than it may have."""
+
+
 class CursorInvalid(IndexerError):
     """Not a cursor that this server gave."""
 
@@ -58,24 +63,28 @@ class DataFolderInUse(IndexerError):
     """Another process writes to the data folder."""
 
 
+class FetchFailed(IndexerError):
+    """An URL gave nothing usable in time.
+
+    Args:
+        transient: Whether another attempt may succeed.
+        retry_after_s: Seconds after which the server asks to be tried again, where it says so.
+    """
+
+    def __init__(
+        self, detail: str, pointer: str | None = None, *, transient: bool = False, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(detail, pointer)
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+
+
 class FingerprintMismatch(IndexerError):
     """Vectors of another model than the collection's."""
 
 
-class FetchFailed(IndexerError):
-    """A URL did not give what it should in time and size."""
-
-
-class ContentTooLarge(IndexerError):
-    """What a URL or an upload gives has more bytes than are allowed."""
-
-
 class ImageFetchFailed(IndexerError):
     """The picture's URL did not give a picture in time and size."""
-
-
-class ImageUrlForbidden(IndexerError):
-    """The picture's URL leads where this server does not go."""
 
 
 class ItemInvalid(IndexerError):
@@ -140,6 +149,10 @@ class RuleInvalid(IndexerError):
 
 class ItemRejected(IndexerError):
     """A watch rule keeps the item out."""
+
+
+class UrlForbidden(IndexerError):
+    """An URL leads where this server does not go."""
 
 
 class VectorInvalid(IndexerError):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from indexer.errors import ItemInvalid
 from indexer.fetching import Fetcher
-from indexer.images import decode_data_uri
+from indexer.images import decode_data_uri, fetch_image, is_url
 from indexer.objects import ObjectStores, is_object_url
 from indexer.originals import Originals
 from indexer.sources import ImageReference
@@ -47,9 +47,9 @@ class PictureLoader:
                 return self._within_limit(reference)
             case Path():
                 return read_file(reference, self._limits)
-            case str() if reference.startswith("data:"):
+            case str() if reference[:5].lower() == "data:":
                 return decode_data_uri(reference, self._limits)
-            case str() if reference.startswith(("http://", "https://")):
+            case str() if is_url(reference):
                 return self._fetch(reference)
             case str() if is_object_url(reference):
                 return self._objects.read(reference, self._limits.max_bytes)
@@ -66,16 +66,17 @@ class PictureLoader:
         version = self._versions.etag_of(url)
         if version is not None and not self._originals.has(version[1]):
             version = None
-        fetched = self._fetcher.fetch(url, max_bytes=self._limits.max_bytes, etag=version[0] if version else None)
+        fetched = fetch_image(url, self._limits, self._fetcher, etag=version[0] if version else None)
         if fetched.content is None:
             stored = self._originals.read(version[1]) if version else None
-            return (
-                self._fetcher.fetch(url, max_bytes=self._limits.max_bytes).content or b"" if stored is None else stored
-            )
+            if stored is not None:
+                return stored
+            fetched = fetch_image(url, self._limits, self._fetcher)  # it was removed meanwhile
+        content = fetched.content or b""
         if fetched.etag:
             with self._lock:
-                self._seen[url] = (fetched.etag, hashlib.sha256(fetched.content).hexdigest())
-        return fetched.content
+                self._seen[url] = (fetched.etag, hashlib.sha256(content).hexdigest())
+        return content
 
     def _within_limit(self, data: bytes) -> bytes:
         if len(data) > self._limits.max_bytes:
