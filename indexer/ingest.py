@@ -59,7 +59,7 @@ def ingest(
     on_progress: Callable[[IngestReport], None] = lambda report: None,
 ) -> IngestReport:
     """Upsert every row of a source; a bad row is reported and stops nothing."""
-    report = IngestReport(source.total)
+    report = IngestReport(source.count())
     for good in _batches(_new_items(source, limits, report)):
         results = collection.upsert([item for _, item in good])
         for (number, item), result in zip(good, results, strict=True):
@@ -105,8 +105,10 @@ def _new_item(row: Row | BadRow, limits: ImageLimits) -> NewItem:
     if isinstance(row, BadRow):
         raise ValueError(row.detail)
     match row.image:
+        case bytes():
+            image: bytes | None = row.image  # its size is checked before it is decoded
         case Path():
-            image: bytes | None = read_file(row.image, limits)
+            image = read_file(row.image, limits)
         case str():
             image = load_image(row.image, limits)
         case None:

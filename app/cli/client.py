@@ -73,10 +73,11 @@ def collection_path(name: str, *rest: str) -> str:
     return "/".join(["/v1/collections", quote(name, safe=""), *rest])
 
 
-def data_uri(path: Path) -> str:
-    """A file as a `data:` URI."""
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def data_uri(picture: Path | bytes) -> str:
+    """A file, or bytes, as a `data:` URI."""
+    named = mimetypes.guess_type(picture.name)[0] if isinstance(picture, Path) else None
+    data = picture.read_bytes() if isinstance(picture, Path) else picture
+    return f"data:{named or 'application/octet-stream'};base64,{base64.b64encode(data).decode()}"
 
 
 def _read(response: httpx.Response) -> Any:

@@ -22,7 +22,12 @@ SHOWN_ERRORS = 20
 
 
 def ingest(
-    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="A CSV file, or a folder of pictures.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE|FOLDER", help="CSV, JSON Lines, Parquet, tar shards, a zip file or a folder of pictures."
+        ),
+    ],
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
     api_key: ApiKey = None,
@@ -36,7 +41,7 @@ def ingest(
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         _require_collection(client, collection)
         if not as_json:
-            err.print(f"Reading {rows.path}: {_describe(rows)}", highlight=False, markup=False)
+            err.print(f"Reading {rows.name}: {_describe(rows)}", highlight=False, markup=False)
         report = send_source(client, collection_path(collection, "items"), rows)
     if as_json:
         print_json(_as_dict(report))
@@ -58,8 +63,7 @@ def _require_collection(client: Client, name: str) -> None:
 def _describe(source: "Source") -> str:
     mapping = source.mapping
     parts = {"id": mapping.id, "image": mapping.image, "text": mapping.text, "metadata": ", ".join(mapping.metadata)}
-    columns = "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
-    return f"{source.total} rows, {columns}"
+    return "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
 
 
 def _as_dict(report: "IngestReport") -> dict[str, Any]:

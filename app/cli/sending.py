@@ -4,7 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from app.cli.client import Client, RequestRefused, data_uri
@@ -35,8 +34,8 @@ def send_source(client: Client, path: str, source: Source) -> IngestReport:
     Args:
         path: Where batches of items are posted to.
     """
-    report = IngestReport(source.total)
-    with ingest_progress("Ingesting", source.total) as show, ThreadPoolExecutor(IN_FLIGHT) as pool:
+    report = IngestReport(source.count())
+    with ingest_progress("Ingesting", report.total) as show, ThreadPoolExecutor(IN_FLIGHT) as pool:
         in_flight: deque[Future[_Outcome]] = deque()
         for batch in _batches(_entries(source, report)):
             in_flight.append(pool.submit(_post, client, path, batch))
@@ -90,7 +89,7 @@ def _entry(row: Row) -> _Entry:
     if row.text is not None:
         item["text"] = row.text
     if row.image is not None:
-        item["image"] = data_uri(row.image) if isinstance(row.image, Path) else row.image
+        item["image"] = row.image if isinstance(row.image, str) else data_uri(row.image)
     return _Entry(row.number, item, len(item.get("image", "")) + len(row.text or ""))
 
 

@@ -41,11 +41,11 @@ def _sample(folder: Path) -> Path:
 
 def _ingest(resources: Resources, source: Source) -> None:
     collection, limits = resources.collections.get("default"), resources.settings.image_limits
-    with ingest_progress("Ingesting", source.total) as show:
+    with ingest_progress("Ingesting", source.count()) as show:
         report = ingest(collection, source, limits=limits, on_progress=show)
     out.print(summary(report), highlight=False)
     if report.done == report.failed:
-        raise CommandFailed(f"nothing of {source.path} could be stored")
+        raise CommandFailed(f"nothing of {source.name} could be stored")
 
 
 def _answers(resources: Resources, query: str) -> Table:
