@@ -73,10 +73,13 @@ def ingest(
 
 def read_file(path: Path, limits: ImageLimits) -> bytes:
     """A picture's bytes; raises `ImageTooLarge` before reading more than the limit."""
-    size = path.stat().st_size
-    if size > limits.max_bytes:
-        raise ImageTooLarge(f"{path.name} has {size:,} bytes; at most {limits.max_bytes:,} are allowed")
+    _check_size(path.name, path.stat().st_size, limits)
     return path.read_bytes()
+
+
+def _check_size(name: str, size: int, limits: ImageLimits) -> None:
+    if size > limits.max_bytes:
+        raise ImageTooLarge(f"{name} has {size:,} bytes; at most {limits.max_bytes:,} are allowed")
 
 
 def _new_items(source: Source, limits: ImageLimits, report: IngestReport) -> Iterator[tuple[int, NewItem]]:
@@ -106,7 +109,8 @@ def _new_item(row: Row | BadRow, limits: ImageLimits) -> NewItem:
         raise ValueError(row.detail)
     match row.image:
         case bytes():
-            image: bytes | None = row.image  # its size is checked before it is decoded
+            _check_size(row.id, len(row.image), limits)
+            image: bytes | None = row.image
         case Path():
             image = read_file(row.image, limits)
         case str():

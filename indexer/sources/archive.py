@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from indexer.errors import SourceInvalid
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, inside, is_picture
@@ -76,7 +76,7 @@ def pictures_within(path: Path, folder: str) -> Iterator[Find]:
         yield partial(_picture, archive, members, folder)
 
 
-def open_member(path: Path, name: str) -> BinaryIO:
+def open_member(path: Path, name: str) -> io.BufferedReader:
     """One member as a stream, decompressed where it is compressed once more; raises `BreaksOff` if it cannot be."""
     with opened(path) as archive:
         member = next(member for member in archive.infolist() if _name(member) == name)
@@ -126,7 +126,9 @@ class _Member(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        return self._stream.readinto(buffer)
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def seekable(self) -> bool:
         return True

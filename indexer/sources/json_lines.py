@@ -10,7 +10,7 @@ from indexer.errors import SourceInvalid
 from indexer.sources.encodings import bad_byte, sniff
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.rows import Record
-from indexer.sources.streams import Lines, Opener, RowTooLong, head
+from indexer.sources.streams import BreaksOff, Lines, Opener, RowTooLong, head
 from indexer.sources.values import as_json, readable
 
 INSPECTED_ROWS = 100
@@ -37,7 +37,7 @@ class JsonLinesTable:
         """
         mark = sniff(head(open_, 4)) or "utf-8"
         encoding = mark if mark in ("utf-8-sig", "utf-16", "utf-32") else "utf-8"
-        found = list(islice(cls(open_, encoding, (), ()).records(0), INSPECTED_ROWS))
+        found = inspected(cls(open_, encoding, (), ()).records(0))
         cells = [record.cells for record in found if record.fault is None]
         if not cells:
             detail = "no line that is a JSON object" if found else "no lines"
@@ -63,6 +63,17 @@ class JsonLinesTable:
     def value(self, cell: Any) -> Any:
         """As it is."""
         return as_json(cell)
+
+
+def inspected(records: Iterator[Record]) -> list[Record]:
+    """The first records; raises `BreaksOff` where there is none."""
+    found: list[Record] = []
+    try:
+        found.extend(islice(records, INSPECTED_ROWS))  # keeps what came before an error
+    except BreaksOff:
+        if not found:
+            raise
+    return found
 
 
 def columns_of(objects: list[dict[str, Any]]) -> tuple[str, ...]:

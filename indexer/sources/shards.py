@@ -5,12 +5,12 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
 from indexer.errors import SourceInvalid
-from indexer.sources.json_lines import INSPECTED_ROWS, columns_of, names_of, parse_object
+from indexer.sources.json_lines import columns_of, inspected, names_of, parse_object
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.places import IMAGE_SUFFIXES, MAX_PICTURE_BYTES
 from indexer.sources.rows import Record
@@ -40,7 +40,7 @@ class ShardsTable:
         Raises:
             SourceInvalid: There are no samples.
         """
-        found = [record.cells for record in islice(cls(shards)._samples(0, pictures=False), INSPECTED_ROWS)]
+        found = [record.cells for record in inspected(cls(shards)._samples(0, pictures=False))]
         if not found:
             raise SourceInvalid(f"{name} holds no samples, such as 0001.jpg with 0001.txt or 0001.json")
         return cls(shards, columns_of(found), names_of(found))

@@ -15,7 +15,7 @@ MAX_ROW_CHARACTERS = 64 * 2**20
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**16
 
-Opener = Callable[[], BinaryIO]
+Opener = Callable[[], io.BufferedReader]
 """Opens a file anew, at its beginning."""
 
 
@@ -28,7 +28,7 @@ class RowTooLong(Exception):
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -37,7 +37,7 @@ def open_file(path: Path) -> io.BufferedReader:
     return decompressed(path.open("rb"))
 
 
-def decompressed(file: BinaryIO) -> io.BufferedReader:
+def decompressed(file: io.BufferedReader) -> io.BufferedReader:
     """An open file, decompressed where it is compressed; the file is closed with the result."""
     magic = file.read(4)
     file.seek(0)
@@ -52,15 +52,22 @@ def decompressed(file: BinaryIO) -> io.BufferedReader:
 
 
 def head(open_: Opener, size: int = 512) -> bytes:
-    """The first bytes."""
+    """The first bytes, fewer where it ends or breaks off before; raises `BreaksOff` where there is none."""
+    found = b""
     with open_() as stream:
-        return stream.read(size)
+        try:
+            while len(found) < size and (piece := stream.read1(size - len(found))):
+                found += piece
+        except BreaksOff:
+            if not found:
+                raise
+    return found
 
 
 class _Raw(io.RawIOBase):
     """Reads as `inner` does; its many errors are one."""
 
-    def __init__(self, file: BinaryIO, inner: _Readable) -> None:
+    def __init__(self, file: io.BufferedReader, inner: _Readable) -> None:
         self._file, self._inner = file, inner
 
     def readable(self) -> bool:
@@ -75,7 +82,7 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         with _damage_told():
-            data = self._inner.read(len(buffer))
+            data = self._inner.read1(len(buffer))  # `read` would lose what comes just before the damage
         buffer[: len(data)] = data
         return len(data)
 
