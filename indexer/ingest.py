@@ -113,15 +113,18 @@ def ingest(
 def _fetch(load_image: LoadImage, row: Row | BadRow) -> Entry:
     if isinstance(row, BadRow):
         return Entry(row.number, row.id, error=RowInvalid(row.detail))
-    item, fault = NewItem(row.id, None, row.text, row.metadata), None
-    if row.image is not None:
-        try:
-            item = replace(item, image=load_image(row.image))
-        except (IndexerError, ModelError) as error:
-            item, fault = replace(item, keep_image=True), error
-        except OSError as error:
-            item, fault = replace(item, keep_image=True), RowInvalid(f"the picture cannot be read: {error.strerror}")
-    return Entry(row.number, row.id, item, fault)
+    try:
+        if row.image_fault:
+            raise RowInvalid(row.image_fault)
+        image = None if row.image is None else load_image(row.image)
+    except (IndexerError, ModelError) as error:
+        fault: Fault = error
+    except OSError as error:
+        fault = RowInvalid(f"the picture cannot be read: {error.strerror}")
+    else:
+        return Entry(row.number, row.id, NewItem(row.id, image, row.text, row.metadata))
+    without = NewItem(row.id, None, row.text, row.metadata, keep_image=True)
+    return Entry(row.number, row.id, without, fault)
 
 
 def _size(entry: Entry) -> int:

@@ -81,6 +81,9 @@ def _entries(source: Iterable[Row | BadRow], report: IngestReport) -> Iterator[_
         if isinstance(row, BadRow):
             report.fail(RowReport("error", row.number, row.id, "row-invalid", row.detail))
             continue
+        if row.image_fault:
+            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.image_fault))
+            continue
         try:
             yield _entry(row)
         except OSError as error:

@@ -55,7 +55,7 @@ def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red"))
     (tmp_path / "notes.txt").write_text("no picture")
     source = read_source(tmp_path)
-    assert source.total == 2
+    assert source.count() == 2
     assert [row.id for row in source] == ["a.png", "deep/b.JPG"]
 
 
@@ -80,7 +80,7 @@ def test_doubled_quotes_and_delimiters_within_quotes_are_kept(tmp_path: Path, he
 
 def test_a_cell_with_a_line_break_is_one_cell(tmp_path: Path) -> None:
     source = read_source(write(tmp_path, 'id,title\n1,"red\ndress"\n2,blue\n'))
-    assert source.total == 2
+    assert source.count() == 2
     assert [row.text for row in source if isinstance(row, Row)] == ["red\ndress", "blue"]
 
 
