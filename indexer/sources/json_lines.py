@@ -38,6 +38,10 @@ class JsonLinesTable:
         mark = sniff(head(open_, 4)) or "utf-8"
         encoding = mark if mark in ("utf-8-sig", "utf-16", "utf-32") else "utf-8"
         found = inspected(cls(open_, encoding, (), ()).records(0))
+        if head(open_).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"["):
+            raise SourceInvalid(
+                f"{name} is a JSON array; JSON Lines have an object in each line: jq -c '.[]' makes them"
+            )
         cells = [record.cells for record in found if record.fault is None]
         if not cells:
             detail = "no line that is a JSON object" if found else "no lines"

@@ -95,9 +95,15 @@ def write_images(folder: Path, made: list[Product]) -> None:
 
 def write_parquet(path: Path, made: list[Product]) -> None:
     rows = [
-        {"sku": p.id, "image": {"bytes": p.image, "path": f"{p.id}.png"}, "title": p.text, "price": p.price, "stock": p.stock}
+        {
+            "sku": p.id,
+            "image": {"bytes": p.image, "path": f"{p.id}.png"},
+            "title": p.text,
+            "price": p.price,
+            "stock": p.stock,
+        }
         for p in made
-    ]  # fmt: skip
+    ]
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=7)
 
 

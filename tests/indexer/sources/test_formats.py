@@ -60,11 +60,10 @@ def test_the_version_is_that_of_the_content(path: Path) -> None:
 def test_an_empty_or_cut_file_is_refused_or_breaks_off_with_words(tmp_path: Path, name: str) -> None:
     """However little is left of a file, the rows before the cut come, and no error but ours."""
     path = FORMATS[name](tmp_path, products())
-    if not path.is_file():
-        path = tmp_path / "shard-001.tar"
-    data = path.read_bytes()
+    file = path if path.is_file() else tmp_path / "shard-002.tar"
+    data = file.read_bytes()
     for length in (0, 1, 5, 300, len(data) // 3, len(data) // 2, len(data) - 600, len(data) - 9):
-        path.write_bytes(data[:length])
+        file.write_bytes(data[:length])
         rows: list[Row | BadRow] = []
         with suppress(SourceInvalid):
             rows.extend(read_source(path))  # keeps what came before an error
