@@ -9,11 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from indexer.collection import Collection
 from indexer.errors import SourceInvalid
-from indexer.ingest import ingest
 from indexer.sources import BadRow, Row, Source, read_source, version
-from models.imaging import ImageLimits
 from tests.indexer.sources.catalogues import FORMATS, compress, expected, products, read
 
 
@@ -94,17 +91,6 @@ def test_a_zstd_file_that_breaks_off_does_so_too(tmp_path: Path) -> None:
     with pytest.raises(SourceInvalid, match="can be read up to row"):
         rows.extend(read_source(tmp_path / "a.jsonl.zst"))
     assert 5_000 < len(rows) < 20_000
-
-
-@pytest.mark.parametrize("name", ["parquet", "tar", "zip with csv"])
-def test_pictures_that_lie_in_the_catalogue_are_stored(tmp_path: Path, collection: Collection, name: str) -> None:
-    source = read_source(FORMATS[name](tmp_path, products(6)))
-    report = ingest(collection, source, limits=ImageLimits())
-    assert (report.created, report.failed, report.total) == (6, 0, 6)
-    again = ingest(collection, source, limits=ImageLimits())
-    assert again.unchanged == 6
-    tiny = ingest(collection, source, limits=ImageLimits(max_bytes=10))
-    assert tiny.failed == 6
 
 
 def test_a_bad_row_counts_in_every_place(tmp_path: Path) -> None:

@@ -37,8 +37,9 @@ def test_a_bad_row_is_reported_in_its_place(tmp_path: Path) -> None:
     ]
     (tmp_path.parent / "secret.png").write_bytes(b"")
     found = list(read_source(write(tmp_path, "\n".join(rows))))
-    assert [type(row) for row in found] == [Row, BadRow, BadRow, BadRow, Row]
-    assert "outside" in found[2].detail  # type: ignore[union-attr]
+    assert [type(row) for row in found] == [Row, BadRow, Row, Row, Row]
+    assert [row.image_fault is None for row in found if isinstance(row, Row)] == [True, False, False, True]
+    assert "outside" in found[2].image_fault  # type: ignore[union-attr, operator]
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -46,7 +47,9 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture("red"))
     (tmp_path / "shop" / "link.png").symlink_to(tmp_path / "secret.png")
     [row] = read_source(tmp_path / "shop")
-    assert isinstance(row, BadRow)
+    assert isinstance(row, Row)
+    assert row.image is None
+    assert "outside" in (row.image_fault or "")
 
 
 def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
@@ -100,12 +103,14 @@ def test_a_number_is_one_only_if_json_gives_it_back_the_same(tmp_path: Path, cel
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "x" * 300, "x" * 5000, "images", "loop.png"])
-def test_an_image_cell_that_is_no_path_to_a_file_is_a_bad_row(tmp_path: Path, name: str) -> None:
+def test_an_image_cell_that_is_no_path_to_a_file_is_a_fault_of_the_image(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     bad, good = read_source(write(tmp_path, f"id,title,image\n1,a,{name}\n2,b,images/a.png\n"))
-    assert isinstance(bad, BadRow)
-    assert len(bad.detail) < 200
+    assert isinstance(bad, Row)
+    assert bad.image is None
+    assert 0 < len(bad.image_fault or "") < 200
     assert isinstance(good, Row)
+    assert good.image
 
 
 def test_a_row_longer_than_the_header_is_a_bad_row_unless_the_rest_is_empty(tmp_path: Path) -> None:
