@@ -1,6 +1,6 @@
 """The catalogue: every question and every change about collections, items and vectors."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from indexer.database import Database, collections, generations, items, vectors
+from indexer.database import Database, chunks, collections, generations, items, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector
-
-_CHUNK = 10_000
-"""Values in one IN list; SQLite allows 32,766 parameters."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,10 @@ class Written:
 
     added: dict[Modality, list[VectorRow]]
     dropped: dict[Modality, list[int]]
+
+
+def _nothing(_: Connection) -> None:
+    """Where nothing is written alongside."""
 
 
 class Catalogue:
@@ -164,13 +165,13 @@ class Catalogue:
     def items(self, collection_pk: int, ids: Sequence[str]) -> dict[str, StoredItem]:
         """The items with these ids, those there are."""
         found = self._items(
-            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in _chunks(ids)
+            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in chunks(ids)
         )
         return {stored.item.id: stored for stored in found}
 
     def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
         """The items with these primary keys, those there still are, in one statement."""
-        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in _chunks(pks))
+        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
@@ -204,13 +205,15 @@ class Catalogue:
         """Those of `candidates` that an item of any collection refers to."""
         with self._database.read() as connection:
             found: set[str] = set()
-            for chunk in _chunks(sorted(candidates)):
+            for chunk in chunks(sorted(candidates)):
                 query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
                 found.update(connection.execute(query).scalars())
             return found
 
-    def write(self, row: CollectionRow, changes: Sequence[Change]) -> Written:
-        """Create or update items with their vectors, all in ONE transaction.
+    def write(
+        self, row: CollectionRow, changes: Sequence[Change], alongside: Callable[[Connection], None] = _nothing
+    ) -> Written:
+        """Create or update items with their vectors, all in ONE transaction with what `alongside` writes.
 
         The ids of `changes` must differ from each other.
         """
@@ -222,20 +225,28 @@ class Catalogue:
                 if change.id in pks:
                     _drop_vectors(connection, row.generation_pk, [pk], change.kept, written)
                 _add_vectors(connection, row.generation_pk, pk, change, written)
+            alongside(connection)
         return written
 
-    def delete(self, row: CollectionRow, ids: Sequence[str]) -> tuple[int, set[str], Written]:
-        """Remove items; returns how many there were, the SHA-256 of their pictures, and the dropped vectors."""
+    def delete(
+        self, row: CollectionRow, ids: Sequence[str], alongside: Callable[[Connection], None] = _nothing
+    ) -> tuple[int, set[str], Written]:
+        """Remove items, in ONE transaction with what `alongside` writes.
+
+        Returns:
+            How many items there were, the SHA-256 of their pictures, and the dropped vectors.
+        """
         written = _nothing_written()
         pictures: set[str] = set()
         deleted = 0
         with self._database.write() as connection:
-            for chunk in _chunks(list(dict.fromkeys(ids))):
+            for chunk in chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
                 found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
                 pictures |= {picture for _, picture in found if picture}
                 _drop_vectors(connection, row.generation_pk, [pk for pk, _ in found], (), written)
                 deleted += connection.execute(delete(items).where(mine)).rowcount
+            alongside(connection)
         return deleted, pictures, written
 
     # Vectors
@@ -244,7 +255,7 @@ class Catalogue:
         """All vectors of these items: item primary key -> modality -> float32 [dimension]."""
         found: dict[int, dict[Modality, Vector]] = {}
         with self._database.read() as connection:
-            for chunk in _chunks(item_pks):
+            for chunk in chunks(item_pks):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector).where(
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
                 )
@@ -287,7 +298,7 @@ class Catalogue:
         with self._database.read() as connection:
             rows = [row for query in queries for row in connection.execute(query)]
             modalities: dict[int, dict[Modality, bool]] = {}
-            for chunk in _chunks([row.pk for row in rows]):
+            for chunk in chunks([row.pk for row in rows]):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
                 for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
                     modalities.setdefault(pk, {})[modality] = given
@@ -307,11 +318,6 @@ def _from_blob(blob: bytes) -> Vector:
     return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
 
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
 def _inserted(result: Any) -> int:
     return int(result.inserted_primary_key[0])
 
@@ -322,7 +328,7 @@ def _nothing_written() -> Written:
 
 def _pks(connection: Connection, collection_pk: int, ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(items.c.id, items.c.pk).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk))
         found.update((id_, pk) for id_, pk in connection.execute(query))
     return found

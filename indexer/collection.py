@@ -1,20 +1,23 @@
 """`Collection`: items in, hits out; the write path and the read path of one collection."""
 
-import base64
-import binascii
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
-from indexer.errors import CollectionNotFound, CursorInvalid, ItemNotFound, OriginalMissing
+from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.cursors import decode_cursor, encode_cursor
+from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
+from indexer.judgement import Judgement
 from indexer.originals import Originals
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.rules import Rules
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -56,9 +59,10 @@ class Collection:
         index_folder: Path,
         encoder: Encoder,
         limits: ImageLimits,
+        rules: Rules,
     ) -> None:
         self._row, self._catalogue, self._originals = row, catalogue, originals
-        self.encoder, self._limits = encoder, limits
+        self.encoder, self._limits, self.rules = encoder, limits, rules
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._compacting = threading.Lock()
@@ -126,7 +130,8 @@ class Collection:
         """Remove items; no later search finds them. Returns how many of the ids there were."""
         with self._writes:
             self._check_open()
-            deleted, pictures, written = self._catalogue.delete(self._row, ids)
+            forget = partial(self.rules.forget, ids=ids)
+            deleted, pictures, written = self._catalogue.delete(self._row, ids, forget)
             self._take_over(written)
         self._originals.remove(pictures, self._catalogue.referenced_images)
         self._compact_if_needed()
@@ -144,10 +149,10 @@ class Collection:
         Raises:
             CursorInvalid: Not a cursor of this method.
         """
-        page = self._catalogue.page(self._row.pk, limit + 1, _decode_cursor(cursor))
+        page = self._catalogue.page(self._row.pk, limit + 1, decode_cursor(cursor))
         more = len(page) > limit
         page = page[:limit]
-        return [stored.item for stored in page], _encode_cursor(page[-1].pk) if more else None
+        return [stored.item for stored in page], encode_cursor(page[-1].pk) if more else None
 
     def image(self, id_: str) -> tuple[bytes, str, str]:
         """The original picture: bytes, MIME type, SHA-256; raises `ItemNotFound` or `OriginalMissing`."""
@@ -215,17 +220,33 @@ class Collection:
         while True:
             known = self._catalogue.items(self._row.pk, ids)
             prepared = prepare(new, known, self.encoder, self._limits)
+            judged = self._judge(prepared, known)
+            prepared |= judged.rejected
             with self._writes:
                 self._check_open()
                 # Embedding is slow and runs without the lock; what changed meanwhile is prepared anew.
                 if _hashes(self._catalogue.items(self._row.pk, ids)) == _hashes(known):
-                    self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known)
+                    self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known, judged)
                     break
         self._compact_if_needed()
         return failed | self._results(new, known, prepared)
 
-    def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem]) -> None:
-        if not prepared:
+    def _judge(self, prepared: Mapping[str, Prepared | Failed], known: Mapping[str, StoredItem]) -> Judgement:
+        """What the watch rules say of items that are about to be written, by the vectors they will then have."""
+        if not self.rules.any():
+            return Judgement({})
+        changes = [made.change for made in prepared.values() if isinstance(made, Prepared)]
+        partly_new = [known[change.id].pk for change in changes if change.kept]
+        stored = self._catalogue.item_vectors(self._row.generation_pk, partly_new)
+        vectors: dict[str, dict[Modality, Vector]] = {}
+        for change in changes:
+            old = stored.get(known[change.id].pk, {}) if change.kept else {}
+            kept = {modality: vector for modality, vector in old.items() if modality in change.kept}
+            vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in change.vectors.items()}
+        return self.rules.judge(vectors)
+
+    def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem], judged: Judgement) -> None:
+        if not prepared and not judged.matches:
             return
         pictures = {
             made.change.image_sha256: made.image
@@ -233,7 +254,8 @@ class Collection:
             if self.settings.store_originals and made.image is not None and made.change.image_sha256
         }
         with self._originals.stored(pictures):
-            written = self._catalogue.write(self._row, [made.change for made in prepared])
+            record = partial(self.rules.record, judged=judged)
+            written = self._catalogue.write(self._row, [made.change for made in prepared], record)
         self._take_over(written)
         replaced = {stored.item.image_sha256 for stored in known.values() if stored.item.image_sha256}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
@@ -252,6 +274,7 @@ class Collection:
     ) -> dict[str, Upserted | Failed]:
         stored = self._catalogue.items(self._row.pk, [item.id for item in new])
         vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
+        flags = self.rules.flags_of([item.id for item in new])
         results: dict[str, Upserted | Failed] = {}
         for id_ in (item.id for item in new):
             made = prepared.get(id_)
@@ -261,7 +284,8 @@ class Collection:
             own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
             status: Status = "unchanged" if made is None else "updated" if id_ in known else "created"
             modalities = tuple(modality for modality in MODALITIES if modality in own)
-            results[id_] = Upserted(id_, status, modalities, _alignment(own), bool(made and made.truncated))
+            truncated = bool(made and made.truncated)
+            results[id_] = Upserted(id_, status, modalities, _alignment(own), truncated, flags=flags.get(id_, ()))
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
@@ -279,8 +303,7 @@ class Collection:
             scores.update(dict.fromkeys(same, 1.0))
         scores.pop(result.id, None)
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
-        duplicates = tuple(Duplicate(id_, score) for id_, score in best)
-        return Upserted(result.id, result.status, result.modalities, result.alignment, result.truncated, duplicates)
+        return replace(result, duplicates=tuple(Duplicate(id_, score) for id_, score in best))
 
     def _targets(self, request: SearchRequest) -> dict[Modality, float]:
         asked = self.settings.modality_weights if request.target is None else request.target
@@ -365,19 +388,3 @@ def _alignment(vectors: dict[Modality, Vector]) -> float | None:
         return None
     image, text = vectors["image"], vectors["text"]
     return float(image @ text / (np.linalg.norm(image) * np.linalg.norm(text)))
-
-
-def _encode_cursor(pk: int) -> str:
-    return base64.urlsafe_b64encode(str(pk).encode()).decode()
-
-
-def _decode_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        pk = int(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        if 0 <= pk < 2**63:
-            return pk
-    except (ValueError, binascii.Error):
-        pass
-    raise CursorInvalid(f"{cursor!r} is not a cursor of this collection", "/cursor")
