@@ -15,22 +15,24 @@ from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
 from app.metrics import Metrics
 from app.openapi import SightlineAPI
-from app.routes import collections, embeddings, health, items, models, page, pictures, search
+from app.routes import collections, embeddings, health, items, models, page, pictures, rules, search
 from app.settings import Settings
 from app.state import Resources, State, open_resources
 from indexer.errors import IndexerError
+from indexer.webhooks import Post
 from models.errors import ModelError
 
 DESCRIPTION = "Search a catalogue of pictures and texts by meaning. Errors are RFC 9457 problem documents."
 
 
-def create_app(settings: Settings, open_encoder: OpenEncoder | None = None) -> FastAPI:
+def create_app(settings: Settings, open_encoder: OpenEncoder | None = None, post: Post | None = None) -> FastAPI:
     """Build the app; the model is loaded and the data folder opened when its lifespan begins.
 
     Args:
         open_encoder: Gives the encoder of a model by name; by default each model of the store is opened once.
+        post: Calls webhooks; without it their calls wait in the data folder.
     """
-    return compose_app(settings, lambda: open_resources(settings, open_encoder))
+    return compose_app(settings, lambda: open_resources(settings, open_encoder, post))
 
 
 def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager[Resources]]) -> FastAPI:
@@ -58,7 +60,7 @@ def read_version() -> str:
 
 def _add_routes(app: FastAPI) -> None:
     # Pictures go before items: an item's id may hold slashes, and would swallow the rest of the path.
-    for module in (health, collections, pictures, items, search, embeddings, models, page):
+    for module in (health, collections, pictures, items, rules, search, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 

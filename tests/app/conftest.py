@@ -14,12 +14,15 @@ from fastapi.testclient import TestClient
 from app.cli.serve import address, listen
 from app.server import create_app
 from app.settings import Settings
+from indexer.webhooks import Post
 from models.encoder import Encoder
 from models.errors import ModelNotFound
 from tests.fakes import FakeEncoder
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
+RULES = "/v1/collections/default/rules"
+FLAGS = "/v1/collections/default/flags"
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +50,13 @@ def client(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
 
 
 @contextmanager
-def client_of(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
+def client_of(settings: Settings, encoder: FakeEncoder, post: Post | None = None) -> Iterator[TestClient]:
     """A client of an app in this process."""
-    with TestClient(make_app(settings, encoder), raise_server_exceptions=False) as client:
+    with TestClient(make_app(settings, encoder, post), raise_server_exceptions=False) as client:
         yield client
 
 
-def make_app(settings: Settings, encoder: FakeEncoder) -> FastAPI:
+def make_app(settings: Settings, encoder: FakeEncoder, post: Post | None = None) -> FastAPI:
     """An app whose only model is the fake one, `default`."""
 
     def open_encoder(name: str) -> Encoder:
@@ -61,7 +64,7 @@ def make_app(settings: Settings, encoder: FakeEncoder) -> FastAPI:
             raise ModelNotFound(f"no model {name!r}; there is default")
         return encoder
 
-    return create_app(settings, open_encoder)
+    return create_app(settings, open_encoder, post)
 
 
 @pytest.fixture
