@@ -20,12 +20,12 @@ def record(connection: Connection, row: CollectionRow, judged: Judgement) -> Non
     """
     if not judged.matches:
         return
-    # Judging runs without the writer's lock: a rule may have been deleted meanwhile.
-    rows = connection.execute(select(rules.c.pk, rules.c.webhook).where(rules.c.collection_pk == row.pk))
-    webhooks = {found.pk: found.webhook for found in rows}
     rejected = judged.rejected
     forget(connection, row.pk, [id_ for id_ in judged.matches if id_ not in rejected])
-    found = [(rule_pk, flag) for rule_pk, flag in _found(judged) if rule_pk in webhooks]
+    found = list(_found(judged))
+    # Judging runs without the writer's lock: a rule may have been deleted meanwhile.
+    webhooks = _webhooks(connection, {rule_pk for rule_pk, _ in found})
+    found = [(rule_pk, flag) for rule_pk, flag in found if rule_pk in webhooks]
     for rule_pk, flag in found:
         if flag.action == "reject":
             connection.execute(_delete(row.pk, [flag.item]).where(flags.c.rule_pk == rule_pk))
@@ -60,6 +60,16 @@ def page(
     if rule_pk is not None:
         query = query.where(flags.c.rule_pk == rule_pk)
     return [(row.pk, _flag(row)) for row in connection.execute(query)]
+
+
+def _webhooks(connection: Connection, rule_pks: set[int]) -> dict[int, str | None]:
+    """The webhooks of those rules that there still are."""
+    query = select(rules.c.pk, rules.c.webhook)
+    return {
+        pk: webhook
+        for chunk in chunks(sorted(rule_pks))
+        for pk, webhook in connection.execute(query.where(rules.c.pk.in_(chunk)))
+    }
 
 
 def _found(judged: Judgement) -> Iterator[tuple[int, Flag]]:
