@@ -71,6 +71,8 @@ ItemId = Annotated[
     Path(description="Id of the item, percent-encoded.", min_length=1, max_length=MAX_ID_LENGTH),
 ]
 
+RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]
+
 
 def _collection(name: Name, collections: TheCollections) -> Collection:
     return collections.get(name)

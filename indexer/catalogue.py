@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from indexer.database import Database, collections, generations, items, jobs, vectors
+from indexer.database import Database, chunks, collections, generations, items, jobs, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
-
-_CHUNK = 10_000
-"""Values in one IN list; SQLite allows 32,766 parameters."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class Catalogue:
     def items(self, collection_pk: int, ids: Sequence[str]) -> dict[str, StoredItem]:
         """The items with these ids, those there are."""
         found = self._items(
-            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in _chunks(ids)
+            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in chunks(ids)
         )
         return {stored.item.id: stored for stored in found}
 
@@ -165,7 +162,7 @@ class Catalogue:
         """Content hashes of the items with these ids, those there are."""
         with self._database.read() as connection:
             found: dict[str, str] = {}
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 query = select(items.c.id, items.c.content_hash)
                 mine = (items.c.collection_pk == collection_pk) & items.c.id.in_(chunk)
                 found.update((id_, content_hash) for id_, content_hash in connection.execute(query.where(mine)))
@@ -173,7 +170,7 @@ class Catalogue:
 
     def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
         """The items with these primary keys, those there still are, in one statement."""
-        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in _chunks(pks))
+        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
@@ -207,7 +204,7 @@ class Catalogue:
         """Those of `candidates` that an item of any collection refers to."""
         with self._database.read() as connection:
             found: set[str] = set()
-            for chunk in _chunks(sorted(candidates)):
+            for chunk in chunks(sorted(candidates)):
                 query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
                 found.update(connection.execute(query).scalars())
             return found
@@ -249,7 +246,7 @@ class Catalogue:
         dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
         deleted = 0
         with self._database.write() as connection:
-            for chunk in _chunks(list(dict.fromkeys(ids))):
+            for chunk in chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
                 found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
                 pictures |= {picture for _, picture in found if picture}
@@ -265,7 +262,7 @@ class Catalogue:
         """All vectors of these items: item primary key -> modality -> float32 [dimension]."""
         found: dict[int, dict[Modality, Vector]] = {}
         with self._database.read() as connection:
-            for chunk in _chunks(item_pks):
+            for chunk in chunks(item_pks):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector).where(
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
                 )
@@ -308,11 +305,16 @@ class Catalogue:
         with self._database.read() as connection:
             rows = [row for query in queries for row in connection.execute(query)]
             modalities: dict[int, dict[Modality, bool]] = {}
-            for chunk in _chunks([row.pk for row in rows]):
+            for chunk in chunks([row.pk for row in rows]):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
                 for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
                     modalities.setdefault(pk, {})[modality] = given
         return [_stored_item(row, modalities.get(row.pk, {})) for row in rows]
+
+
+def to_float16(vector: Vector) -> Vector:
+    """Round to what the catalogue stores, so that the index is a function of the catalogue."""
+    return vector.astype("<f2").astype(np.float32)
 
 
 def _of(generation_pk: int, modality: Modality) -> Any:
@@ -321,11 +323,6 @@ def _of(generation_pk: int, modality: Modality) -> Any:
 
 def _from_blob(blob: bytes) -> Vector:
     return np.frombuffer(blob, dtype="<f2").astype(np.float32)
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
 
 
 def _inserted(result: Any) -> int:
@@ -345,7 +342,7 @@ def _rows(seqs: Sequence[int], items: Sequence[int], blobs: Sequence[bytes]) -> 
 
 def _pks(connection: Connection, collection_pk: int, ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(items.c.id, items.c.pk).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk))
         found.update((id_, pk) for id_, pk in connection.execute(query))
     return found
@@ -385,14 +382,14 @@ def _drop_vectors(
 ) -> dict[Modality, list[int]]:
     """Remove the vectors of these items but for the kept modalities; returns their sequence numbers."""
     dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
-    for chunk in _chunks(list(kept)):
+    for chunk in chunks(list(kept)):
         query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.modality).where(
             vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
         )
         for seq, pk, modality in connection.execute(query).all():
             if modality not in kept[pk]:
                 dropped[modality].append(seq)
-    for chunk in _chunks([seq for seqs in dropped.values() for seq in seqs]):
+    for chunk in chunks([seq for seqs in dropped.values() for seq in seqs]):
         connection.execute(delete(vectors).where(vectors.c.seq.in_(chunk)))
     return dropped
 

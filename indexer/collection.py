@@ -5,18 +5,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection
 
-from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
+from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
+from indexer.judgement import Judgement
 from indexer.originals import Originals
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.rules import Rules
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -58,9 +61,10 @@ class Collection:
         index_folder: Path,
         encoder: Encoder,
         limits: ImageLimits,
+        rules: Rules,
     ) -> None:
         self._row, self._catalogue, self._originals = row, catalogue, originals
-        self.encoder, self.limits = encoder, limits
+        self.encoder, self.limits, self.rules = encoder, limits, rules
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._compacting = threading.Lock()
@@ -148,13 +152,19 @@ class Collection:
         """
         ids = [item.id for item in new]
         while True:
+            judged = self._judge(prepared, known)
+            settled = {**prepared, **judged.rejected}
             with self._writes:
                 self._check_open()
                 # Embedding is slow and runs without the lock, so another write may have come in between.
                 if self._catalogue.content_hashes(self._row.pk, ids) == _hashes(known):
-                    outcomes = {id_: _outcome(prepared.get(id_), id_ in known) for id_ in ids}
-                    changes = [made for made in prepared.values() if isinstance(made, Prepared)]
-                    self._commit(changes, known, partial(also, outcomes))
+                    outcomes = {id_: _outcome(settled.get(id_), id_ in known) for id_ in ids}
+                    changes = [made for made in settled.values() if isinstance(made, Prepared)]
+                    self._commit(
+                        changes,
+                        known,
+                        partial(_both, partial(self.rules.record, judged=judged), partial(also, outcomes)),
+                    )
                     break
             known = self.known(ids)
             prepared = prepare(new, known, self.encoder, self.limits)
@@ -169,7 +179,8 @@ class Collection:
         """
         with self._writes:
             self._check_open()
-            deleted, pictures, written = self._catalogue.delete(self._row, ids, also)
+            forget = partial(self.rules.forget, ids=ids)
+            deleted, pictures, written = self._catalogue.delete(self._row, ids, partial(_both, forget, also))
             self._take_over(written)
         self._originals.remove(pictures, self._catalogue.referenced_images)
         self._compact_if_needed()
@@ -266,6 +277,20 @@ class Collection:
         truncated = {id_ for id_, made in prepared.items() if isinstance(made, Prepared) and made.truncated}
         return failed | self._describe(outcomes, truncated)
 
+    def _judge(self, prepared: Mapping[str, Prepared | Failed], known: Mapping[str, StoredItem]) -> Judgement:
+        """What the watch rules say of items that are about to be written, by the vectors they will then have."""
+        if not self.rules.any():
+            return Judgement({})
+        changes = [made.change for made in prepared.values() if isinstance(made, Prepared)]
+        partly_new = [known[change.id].pk for change in changes if change.kept]
+        stored = self._catalogue.item_vectors(self._row.generation_pk, partly_new)
+        vectors: dict[str, dict[Modality, Vector]] = {}
+        for change in changes:
+            old = stored.get(known[change.id].pk, {}) if change.kept else {}
+            kept = {modality: vector for modality, vector in old.items() if modality in change.kept}
+            vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in change.vectors.items()}
+        return self.rules.judge(vectors)
+
     def _commit(
         self, prepared: Sequence[Prepared], known: Mapping[str, StoredItem], also: Callable[[Connection], None]
     ) -> None:
@@ -293,6 +318,7 @@ class Collection:
     def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
         stored = self.known(list(outcomes))
         vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
+        flags = self.rules.flags_of(list(outcomes))
         results: dict[str, Upserted | Failed] = {}
         for id_, outcome in outcomes.items():
             if isinstance(outcome, Failed):
@@ -300,7 +326,8 @@ class Collection:
                 continue
             own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
             modalities = tuple(modality for modality in MODALITIES if modality in own)
-            results[id_] = Upserted(id_, outcome, modalities, _alignment(own), id_ in truncated)
+            alignment, own_flags = _alignment(own), flags.get(id_, ())
+            results[id_] = Upserted(id_, outcome, modalities, alignment, id_ in truncated, flags=own_flags)
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
@@ -318,8 +345,7 @@ class Collection:
             scores.update(dict.fromkeys(same, 1.0))
         scores.pop(result.id, None)
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
-        duplicates = tuple(Duplicate(id_, score) for id_, score in best)
-        return Upserted(result.id, result.status, result.modalities, result.alignment, result.truncated, duplicates)
+        return replace(result, duplicates=tuple(Duplicate(id_, score) for id_, score in best))
 
     def _targets(self, request: SearchRequest) -> dict[Modality, float]:
         asked = self.settings.modality_weights if request.target is None else request.target
@@ -392,6 +418,11 @@ def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:
         batches[-1].append(item)
         seen.add(item.id)
     return batches
+
+
+def _both(first: Callable[[Connection], None], second: Callable[[Connection], None], connection: Connection) -> None:
+    first(connection)
+    second(connection)
 
 
 def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:

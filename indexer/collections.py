@@ -15,6 +15,7 @@ from indexer.collection import Collection
 from indexer.database import Database
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.originals import Originals
+from indexer.rules import Rules
 from indexer.types import CollectionInfo, CollectionSettings
 from models.encoder import Encoder
 from models.imaging import ImageLimits
@@ -147,7 +148,8 @@ class Collections:
                 f"collection {row.name!r} was embedded with model {row.settings.model!r} of fingerprint "
                 f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
             )
-        return Collection(row, self._catalogue, self.originals, self._index_folder(row), encoder, self._limits)
+        rules = Rules(self.database, self._catalogue, row, encoder, self._limits)
+        return Collection(row, self._catalogue, self.originals, self._index_folder(row), encoder, self._limits, rules)
 
     def _index_folder(self, row: CollectionRow) -> Path:
         return self._data_dir / "index" / str(row.pk) / str(row.generation_pk)

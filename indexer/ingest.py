@@ -83,18 +83,20 @@ def ingest(
     on_chunk: OnChunk,
     *,
     strict: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Upsert every row. A bad row is reported and stops nothing; one with a bad picture keeps its other half.
 
     Args:
         strict: The first row that is not, or not wholly, stored ends the run before its chunk is committed.
+        check: Called while it waits; what it raises ends the run.
 
     Raises:
         RowRefused: Such a row, when `strict`.
         SourceInvalid: The catalogue breaks off.
         StorageUnavailable: The chunk cannot be stored; those before it are.
     """
-    with Stages() as stages:
+    with Stages(check) as stages:
         read = stages.background(rows, ROWS_AHEAD, "read")
         fetched = stages.parallel(
             partial(_fetch, load_image), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES

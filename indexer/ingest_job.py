@@ -70,7 +70,7 @@ class IngestJob:
             run.record(chunk if request.mode == "sync" else replace(chunk, ids=()), connection)
 
         rows = source.rows(run.job.progress.done)
-        ingest(run.collection, rows, self._load_image, record, strict=request.on_error == "fail")
+        ingest(run.collection, rows, self._load_image, record, strict=request.on_error == "fail", check=run.check)
 
 
 def _open(run: Run, request: IngestRequest, place: Place) -> Source:

@@ -44,7 +44,7 @@ class Run:
         return self._store
 
     def check(self) -> None:
-        """Raise `Interrupted` or `Cancelled` if it is to end; called between chunks."""
+        """Raise `Interrupted` or `Cancelled` if it is to end; called wherever it may."""
         if self._stopping.is_set():
             raise Interrupted
         if self.cancelled.is_set():
@@ -91,9 +91,13 @@ class Jobs:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Let running jobs come to rest after their chunk; the next start goes on with them."""
+    def stop(self) -> None:
+        """Commit no more chunks; the next start goes on with the jobs."""
         self._stopping.set()
+
+    def close(self) -> None:
+        """Stop, and wait until running jobs have come to rest."""
+        self.stop()
         with self._lock:
             workers = list(self._workers.values())
         for worker in workers:

@@ -31,9 +31,13 @@ class Stages:
 
     Each stage is an iterator over the one before it, so a pipeline reads from top to bottom, and an error of any stage
     is raised where the last one is read.
+
+    Args:
+        check: Called by a stage that waits; what it raises ends the pipeline.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._pools: list[ThreadPoolExecutor] = []
@@ -116,6 +120,7 @@ class Stages:
             try:
                 item = queue.get(timeout=_POLL_S)
             except Empty:
+                self._check()
                 continue
             if isinstance(item, _End):
                 return

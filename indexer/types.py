@@ -14,6 +14,7 @@ from models.errors import ModelError
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Status = Literal["created", "updated", "unchanged"]
+Action = Literal["flag", "reject"]
 Vector: TypeAlias = NDArray[np.float32]
 DEFAULT_WEIGHTS: Mapping[Modality, float] = {"image": 1.0, "text": 0.3}
 
@@ -52,6 +53,20 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """A watch rule matched an item; with the action `reject` the item was kept out, and need not be there."""
+
+    item: str
+    rule: str
+    action: Action
+    modality: Modality
+    """Whose vector exceeds the rule's threshold the most."""
+    score: float
+    """The cosine, as search shows it in `scores`."""
+    created_at: datetime
+
+
+@dataclass(frozen=True)
 class Upserted:
     """An acknowledged item: durable, and found by the next search."""
 
@@ -61,6 +76,7 @@ class Upserted:
     alignment: float | None
     truncated: bool
     duplicates: tuple[Duplicate, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,34 @@ class Term:
     image: bytes | None = None
     item: str | None = None
     vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class NewRule:
+    """A watch rule as a client wants it; an item is matched where any of its cosines reaches its threshold."""
+
+    name: str
+    terms: tuple[Term, ...]
+    thresholds: Mapping[Modality, float]
+    action: Action
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A watch rule as stored, which judges each item that enters from then on.
+
+    A text or picture among the terms is kept, so that the rule can be embedded by another model. Of an item or vector
+    among them the vector is kept, which holds for the model that made it only: a rule with such a term judges nothing
+    under another model, until it is put again.
+    """
+
+    name: str
+    terms: tuple[Term, ...]
+    thresholds: Mapping[Modality, float]
+    action: Action
+    webhook: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from tests.fakes import FakeEncoder
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
+RULES = "/v1/collections/default/rules"
+FLAGS = "/v1/collections/default/flags"
 
 
 @pytest.fixture(autouse=True)
