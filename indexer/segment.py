@@ -68,6 +68,18 @@ class View(NamedTuple):
         similarities, positions = self.flat.search(query[None, :], k, params=parameters)
         return Found(np.asarray(self.items[positions[0]]), similarities[0])
 
+    def positions(self) -> NDArray[np.int64]:
+        """Of the live vectors, ascending."""
+        if self.bits is None:
+            return np.arange(len(self.items))
+        return np.flatnonzero(np.unpackbits(self.bits, count=len(self.items), bitorder="little"))
+
+    def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors [n, d] at these positions; none may be appended meanwhile."""
+        if not len(positions):
+            return np.empty((0, self.flat.d), dtype=np.float32)
+        return np.asarray(self.flat.reconstruct_batch(positions))
+
 
 class Segment:
     """Vectors in ascending order of their sequence number; hidden ones are never found. Not thread-safe.
