@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
+
+from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
 from app.settings import Settings
 from indexer.collections import Collections
 from models.store import ModelStore
+
+REPORTS = 4
+"""Reports on quality that are made or waited for at a time; further requests wait without a thread."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Resources:
     store: ModelStore
     open_encoder: OpenEncoder
     collections: Collections
+    reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
 
 
 class State(TypedDict):

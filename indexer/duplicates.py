@@ -107,4 +107,6 @@ def group_duplicates(
 
 def _lowest_cosine(snapshot: Snapshot, rows: Rows) -> float | None:
     directions = snapshot.directions(rows[rows >= 0])
-    return float(np.clip((directions @ directions.T).min(), -1, 1)) if len(directions) > 1 else None
+    if len(directions) < 2:
+        return None
+    return round(float((directions @ directions.T).min()), 6)  # beyond it equal vectors seem to differ

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ _CANDIDATES = 100
 _LOOKED_AT = 10_000
 _LENGTHS = (0.9, 1.1)
 """Of an embedding, which has length 1 but for the rounding of its values to float16."""
+
+Kind = Literal["collapsed", "degenerate"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Suspicious:
     tell them apart (blank or broken input, texts without a known word). `degenerate`: the length is far from 1.
     """
 
-    kind: str
+    kind: Kind
     modality: Modality
     items: int
     ids: tuple[str, ...]
@@ -162,7 +165,8 @@ def _with_ids(catalogue: Catalogue, groups: tuple[Group, ...]) -> tuple[Duplicat
 
 
 def _suspicious(catalogue: Catalogue, modality: Modality, snapshot: Snapshot, first: Rows) -> Iterator[Suspicious]:
-    found = [("degenerate", rows) for rows in [_degenerate(snapshot)] if len(rows)]
+    degenerate = _degenerate(snapshot)
+    found: list[tuple[Kind, Rows]] = [("degenerate", degenerate)] if len(degenerate) else []
     for rows in equal_sets(first, _CANDIDATES).largest:
         looked_at = snapshot.items[rows[:_LOOKED_AT]].tolist()
         if len(rows) >= MIN_COLLAPSED and catalogue.count_contents(modality, looked_at) >= MIN_COLLAPSED:

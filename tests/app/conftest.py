@@ -20,6 +20,7 @@ from tests.fakes import FakeEncoder
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
+QUALITY = "/v1/collections/default/quality"
 
 
 @pytest.fixture(autouse=True)
