@@ -281,11 +281,13 @@ class Collection:
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
-        stored = self._stored(result.id)
+        stored = self._catalogue.items(self._row.pk, [result.id]).get(result.id)
+        if stored is None:  # it was deleted meanwhile
+            return result
         scores: dict[str, float] = {}
-        if "image" in result.modalities:
-            vector = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk])[stored.pk]["image"]
-            found = self._indexes["image"].search(vector, MAX_DUPLICATES + 1)
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
+        if "image" in vectors:
+            found = self._indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:
