@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.snapshot import BLOCK, Snapshot
+from indexer.snapshot import BLOCK, Snapshot, lengths
 
 EXACT_UP_TO = 20_000
 """Different vectors of which every pair is compared; of more, only those that share a cell."""
@@ -78,7 +78,8 @@ def near_pairs(
     tiles = _all(rows) if len(rows) <= EXACT_UP_TO else _in_cells(snapshot, rows)
     for left, right in tiles:
         go_on()
-        near = snapshot.directions(left) @ snapshot.directions(right).T >= threshold
+        vectors = snapshot.vectors(right)
+        near = snapshot.directions(left) @ vectors.T >= threshold * lengths(vectors)
         ours, theirs = np.nonzero(near)
         yield left[ours], right[theirs]
 

@@ -12,7 +12,7 @@ from indexer.alignment import Distribution, align, describe
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.duplicates import MAX_LISTED, Group, Groups, group_duplicates
 from indexer.neighbours import Rows, equal_sets, first_equals
-from indexer.snapshot import Snapshot
+from indexer.snapshot import Snapshot, lengths
 from indexer.types import MODALITIES, Modality
 
 MAX_WORST = 1000
@@ -178,6 +178,6 @@ def _suspicious(catalogue: Catalogue, modality: Modality, snapshot: Snapshot, fi
 
 
 def _degenerate(snapshot: Snapshot) -> Rows:
-    lengths = np.concatenate([np.empty(0), *(np.linalg.norm(block, axis=1) for block in snapshot.blocks())])
+    found = np.concatenate([np.empty(0), *map(lengths, snapshot.blocks())])
     low, high = _LENGTHS
-    return np.flatnonzero((lengths < low) | (lengths > high))
+    return np.flatnonzero((found < low) | (found > high))

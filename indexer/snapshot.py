@@ -45,20 +45,26 @@ class Snapshot:
         """The vectors [m, d] of rows [m]; writers wait no longer than copying these takes."""
         border = len(self._main_positions)
         in_main = rows < border
+        if in_main.all():
+            return self._main.vectors(self._main_positions[rows])
         read = np.empty((len(rows), self._main.flat.d), dtype=np.float32)
         read[in_main] = self._main.vectors(self._main_positions[rows[in_main]])
-        if not in_main.all():
-            with self._lock:
-                read[~in_main] = self._delta.vectors(self._delta_positions[rows[~in_main] - border])
+        with self._lock:
+            read[~in_main] = self._delta.vectors(self._delta_positions[rows[~in_main] - border])
         return read
 
     def directions(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """The vectors [m, d] of rows [m] at length 1, so that their dot products are cosines; zeros stay zeros."""
         vectors = self.vectors(rows)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny))
+        vectors /= lengths(vectors)[:, None]
+        return vectors
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """All vectors in the order of the rows."""
         for start in range(0, len(self), BLOCK):
             yield self.vectors(np.arange(start, min(start + BLOCK, len(self))))
+
+
+def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of vectors [n, d]; of zeros the smallest positive number, so that one can divide by it."""
+    return np.asarray(np.maximum(np.sqrt(np.vecdot(vectors, vectors)), np.finfo(np.float32).tiny))

@@ -20,7 +20,7 @@ async def get_quality(
 ) -> schemas.Quality:
     """Computed from all stored vectors, nothing is embedded again; kept until the collection's next write.
 
-    The first call takes a second for 10,000 items, and half a minute for 200,000.
+    The first call takes seconds for 10,000 items, and about a minute for 200,000.
     """
     # Threads of its own: were those that wait for a report to take the others', nothing else would be answered.
     return await to_thread.run_sync(partial(_report, collection, query), limiter=resources.reporting)

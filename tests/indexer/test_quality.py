@@ -159,6 +159,15 @@ def test_the_lowest_score_of_a_group_is_between_any_two() -> None:
     assert group.min_score < 0.98
 
 
+def test_zeros_are_near_to_nothing() -> None:
+    vectors = directions(4)
+    vectors[1:3] = 0
+
+    pairs = [*near_pairs(snapshot_of(vectors, delta=2), np.arange(4), 0.98)]
+
+    assert [(left.tolist(), right.tolist()) for left, right in pairs] == [([0, 3], [0, 3])]
+
+
 @pytest.mark.parametrize("clusters", [0, 20])
 def test_cells_miss_few_near_duplicates(monkeypatch: pytest.MonkeyPatch, clusters: int) -> None:
     monkeypatch.setattr(neighbours, "EXACT_UP_TO", 1000)
