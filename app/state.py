@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
+
+from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
 from app.settings import Settings
@@ -18,6 +20,9 @@ from indexer.url_versions import UrlVersions
 from indexer.webhooks import Webhooks
 from models.store import ModelStore
 
+REPORTS = 4
+"""Reports on quality that are made or waited for at a time; further requests wait without a thread."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -31,6 +36,7 @@ class Resources:
     jobs: Jobs
     locations: Locations
     load_picture: PictureLoader
+    reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
 
 
 class State(TypedDict):

@@ -200,6 +200,37 @@ class Catalogue:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
+    def shared_images(self, collection_pk: int) -> NDArray[np.int64]:
+        """Items whose picture has exactly the bytes of another's: [n, 2], primary key and a number of the picture."""
+        mine = (items.c.collection_pk == collection_pk) & items.c.image_sha256.is_not(None)
+        shared = select(items.c.image_sha256).where(mine).group_by(items.c.image_sha256).having(func.count() > 1)
+        number = func.dense_rank().over(order_by=items.c.image_sha256)
+        query = select(items.c.pk, number).where(mine, items.c.image_sha256.in_(shared))
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=4096).execute(query)
+            blocks = [np.array([tuple(row) for row in block], dtype=np.int64) for block in result.partitions()]
+        return np.concatenate([np.empty((0, 2), dtype=np.int64), *blocks])
+
+    def ids(self, pks: Sequence[int]) -> dict[int, str]:
+        """The ids of the items with these primary keys, those there still are."""
+        found: dict[int, str] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(pks):
+                rows = connection.execute(select(items.c.pk, items.c.id).where(items.c.pk.in_(chunk)))
+                found.update((pk, id_) for pk, id_ in rows)
+        return found
+
+    def count_contents(self, modality: Modality, pks: Sequence[int]) -> int:
+        """How many different pictures or texts these items have; one without (its vector was given) counts as its own.
+
+        Args:
+            pks: At most 10,000.
+        """
+        content = items.c.image_sha256 if modality == "image" else items.c.text
+        query = select(func.count(func.distinct(func.coalesce(content, items.c.pk)))).where(items.c.pk.in_(pks))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
     def referenced_images(self, candidates: set[str]) -> set[str]:
         """Those of `candidates` that an item of any collection refers to."""
         with self._database.read() as connection:

@@ -18,6 +18,8 @@ from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
 from indexer.judgement import Judgement
 from indexer.originals import Originals
 from indexer.preparation import Prepared, check_id, prepare
+from indexer.quality import Quality
+from indexer.quality_reports import QualityReports
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.rules import Rules
 from indexer.types import (
@@ -74,6 +76,7 @@ class Collection:
         self._indexes: dict[Modality, VectorIndex] = {
             modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
         }
+        self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
     @property
     def name(self) -> str:
@@ -198,6 +201,10 @@ class Collection:
         """One item; raises `ItemNotFound`."""
         return self._stored(id_).item
 
+    def get_some(self, ids: Sequence[str]) -> dict[str, Item]:
+        """The items with these ids, those there are."""
+        return {id_: stored.item for id_, stored in self._catalogue.items(self._row.pk, ids).items()}
+
     def items(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
         """A page of items in order of creation, and the cursor of the next page, None after the last.
 
@@ -254,6 +261,15 @@ class Collection:
         """Compare the index with the catalogue, vector by vector; empty when they are equal."""
         with self._writes:
             return [problem for index in self._indexes.values() for problem in index.problems()]
+
+    def quality(self, offset: int, limit: int, duplicate_threshold: float = NEAR_DUPLICATE) -> Quality:
+        """What is wrong with the catalogue; reads all vectors unless nothing was written since the last call.
+
+        Args:
+            offset, limit: Which of the worst pairs and of the largest groups, of each at most the first 1,000.
+            duplicate_threshold: Cosine from which two pictures are near duplicates.
+        """
+        return self._quality.report(duplicate_threshold).page(offset, limit)
 
     def compact(self) -> None:
         """Build new main segments from the catalogue and swap them in; searches and writes go on."""
@@ -331,11 +347,13 @@ class Collection:
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
-        stored = self._stored(result.id)
+        stored = self._catalogue.items(self._row.pk, [result.id]).get(result.id)
+        if stored is None:  # it was deleted meanwhile
+            return result
         scores: dict[str, float] = {}
-        if "image" in result.modalities:
-            vector = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk])[stored.pk]["image"]
-            found = self._indexes["image"].search(vector, MAX_DUPLICATES + 1)
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
+        if "image" in vectors:
+            found = self._indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:

@@ -60,6 +60,19 @@ class View(NamedTuple):
         similarities, positions = self.flat.search(query[None, :], k, params=parameters)
         return Found(np.asarray(self.items[positions[0]]), similarities[0])
 
+    def positions(self) -> NDArray[np.int64]:
+        """Of the live vectors, ascending."""
+        if self.bits is None:
+            return np.arange(len(self.items))
+        return np.flatnonzero(np.unpackbits(self.bits, count=len(self.items), bitorder="little"))
+
+    def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors [n, d] at these positions; none may be appended meanwhile."""
+        # Read in place: `reconstruct_batch` starts threads for each call, which costs more than the copying.
+        # The stubs of faiss do not know what a flat index has beside others.
+        stored = faiss.rev_swig_ptr(self.flat.get_xb(), self.flat.ntotal * self.flat.d)  # type: ignore[attr-defined]
+        return np.asarray(stored.reshape(-1, self.flat.d)[positions])
+
 
 class Segment:
     """Vectors in ascending order of their sequence number; hidden ones are never found. Not thread-safe.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.moments import Moments, Spread
 from indexer.segment import Found, Header, Segment, write_segment
+from indexer.snapshot import Snapshot
 from indexer.types import Modality, Vector, VectorRows
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,18 @@ class VectorIndex:
         """Mean and standard deviation of the query's dot products with all vectors."""
         with self._replayed():
             return self._moments.spread(query)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes with every write to the vectors: the last sequence number grows, or the number of live ones falls."""
+        with self._replayed():
+            return self._last_seq, self._main.live + self._delta.live
+
+    def snapshot(self) -> Snapshot:
+        """The vectors that can be found now, to be read without holding up searches and writes."""
+        with self._replayed():
+            views, version, centroid = (self._main.view(), self._delta.view()), self.version, self._moments.mean()
+        return Snapshot(*views, self._lock, version, centroid)
 
     def needs_compaction(self) -> bool:
         """Whether enough vectors are outside the main segment, or hidden in it."""

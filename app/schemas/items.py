@@ -113,7 +113,15 @@ class RefusedItem(Schema):
 class BatchResults(Schema):
     """One result per item, in the order of the request."""
 
-    results: list[StoredItem | RefusedItem]
+    results: list[PutItem | StoredItem | RefusedItem]
+
+
+class BatchQuery(Schema):
+    """What is told about a batch."""
+
+    duplicates: bool = Field(
+        default=False, description="Also tell of items with the same or nearly the same picture, as storing one does."
+    )
 
 
 class Item(Schema):

@@ -5,7 +5,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.app.conftest import FLAGS, ITEMS, RULES, SEARCH
+from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH
 from tests.pictures import data_uri, picture
 
 JSON_TYPE = {"content-type": "application/json"}
@@ -347,6 +347,21 @@ CASES = [
     classify("template without a place", {"item": "before", "labels": ["a"], "template": "photo"}, "/template"),
     classify("unknown item", {"item": "nobody", "labels": ["a"]}, "/item", "item-not-found", 404),
     classify("broken picture", {"image": "data:,x", "labels": ["a"]}, "/image", "image-undecodable", 422),
+    *(
+        Bad(f"quality: {query}", "GET", f"{QUALITY}?{query}", 422, "invalid-request", pointer)
+        for query, pointer in [
+            ("limit=0", "/limit"),
+            ("limit=101", "/limit"),
+            ("offset=-1", "/offset"),
+            ("offset=901", "/offset"),
+            ("duplicate_threshold=0.5", "/duplicate_threshold"),
+            ("duplicate_threshold=1.1", "/duplicate_threshold"),
+            ("duplicate_threshold=nan", "/duplicate_threshold"),
+            ("threshold=0.98", "/threshold"),
+        ]
+    ),
+    Bad("quality: unknown collection", "GET", "/v1/collections/none/quality", 404, "collection-not-found"),
+    Bad("quality: wrong method", "POST", QUALITY, 405, "method-not-allowed"),
     Bad("unknown model", "GET", "/v1/models/none", 404, "model-not-found"),
     Bad("unknown path", "GET", "/v2", 404, "not-found"),
     Bad("wrong method", "PATCH", SEARCH, 405, "method-not-allowed"),

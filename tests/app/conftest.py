@@ -22,6 +22,7 @@ ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
 RULES = "/v1/collections/default/rules"
 FLAGS = "/v1/collections/default/flags"
+QUALITY = "/v1/collections/default/quality"
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,7 @@ from indexer.errors import (
     VectorInvalid,
 )
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
+from indexer.vector_index import VectorIndex
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -324,3 +325,22 @@ def test_fused_scores_are_those_of_the_formula(collection: Collection, encoder: 
         fused = sum(weights[m] * z[m][hit.id] for m in present) / sum(weights[m] for m in present)
         assert hit.score == pytest.approx(mean["image"] + std["image"] * fused, abs=1e-4)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_looking_for_duplicates_of_what_was_deleted_meanwhile_finds_none(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_compaction = VectorIndex.needs_compaction
+
+    def delete_meanwhile(index: VectorIndex) -> bool:  # it is asked after the write, before duplicates are looked for
+        monkeypatch.setattr(VectorIndex, "needs_compaction", needs_compaction)
+        collection.delete(["a"])
+        return False
+
+    put(collection, "b", image=picture("red"))
+    monkeypatch.setattr(VectorIndex, "needs_compaction", delete_meanwhile)
+
+    [result] = collection.upsert([NewItem("a", picture("red"))], find_duplicates=True)
+
+    assert isinstance(result, Upserted)
+    assert (result.status, result.duplicates) == ("created", ())
