@@ -42,9 +42,21 @@ def test_relative_names_are_joined_to_the_url(tmp_path: Path, base: str, cell: s
 @pytest.mark.parametrize("base", ["https://host/dir/catalog.csv", "s3://bucket/dir/catalog.csv"])
 @pytest.mark.parametrize(
     "cell",
-    ["/etc/passwd", "//other/a.png", "\\\\other\\a.png", "file:///etc/passwd", "FILE:a.png", "../../a.png", "a/../../../a.png",
-     "C:\\a.png", "ftp://host/a.png", "javascript://x", "a\0b.png", "a\nb.png"],
-)  # fmt: skip
+    [
+        "/etc/passwd",
+        "//other/a.png",
+        "\\\\other\\a.png",
+        "file:///etc/passwd",
+        "FILE:a.png",
+        "../../a.png",
+        "a/../../../a.png",
+        "C:\\a.png",
+        "ftp://host/a.png",
+        "javascript://x",
+        "a\0b.png",
+        "a\nb.png",
+    ],
+)
 def test_nothing_leads_out_of_the_host_or_bucket_or_to_the_disk(tmp_path: Path, base: str, cell: str) -> None:
     found = image(tmp_path / "download", cell, base)
     assert isinstance(found, str)
