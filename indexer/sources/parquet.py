@@ -72,19 +72,22 @@ class ParquetTable:
     def count(self) -> int:
         """The number of rows that the footer tells."""
         with _opened(self.open) as file:
-            return int(file.metadata.num_rows)
+            return sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
 
     def value(self, cell: Any) -> Any:
         """Moments and decimals as JSON has them."""
         return as_json(cell)
 
     def _group(self, file: pq.ParquetFile, group: int, number: int, after: int) -> Iterator[Record]:
+        end = number + file.metadata.row_group(group).num_rows
         batches = file.iter_batches(self.batch_rows, row_groups=[group], columns=self.needed, use_threads=False)
         while True:
             with _telling():
                 batch = next(batches, None)
-            if batch is None:
+            if batch is None and number == end:
                 return
+            if batch is None or number + batch.num_rows > end:
+                raise BreaksOff(f"row group {group} has not as many rows as it says; write the file again")
             skipped = min(max(after - number, 0), batch.num_rows)
             for place, (cells, fault) in enumerate(_cells(batch.slice(skipped)), start=number + skipped + 1):
                 yield Record(place, cells, fault)
