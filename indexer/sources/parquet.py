@@ -18,6 +18,7 @@ _BATCH_ROWS = 256
 _BATCH_ROWS_WITH_PICTURES = 32
 _BUFFER_BYTES = 2**20
 _ERRORS = (pa.ArrowException, OSError, ValueError)
+_ROW_ERRORS = (pa.ArrowException, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def _telling() -> Iterator[None]:
 
 def _cells(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Each row as Python's objects; where one has no such form, in words why."""
-    whole = _without_nanoseconds(batch)
+    with _telling():
+        whole = _without_nanoseconds(batch)
     try:
         rows = whole.to_pylist()
     except _ROW_ERRORS:
@@ -121,9 +123,6 @@ def _cells(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]
             yield _row(whole.slice(place, 1))
     else:
         yield from ((row, None) for row in rows)
-
-
-_ROW_ERRORS = (pa.ArrowException, ValueError, OverflowError)
 
 
 def _row(batch: pa.RecordBatch) -> tuple[dict[str, Any], str | None]:
