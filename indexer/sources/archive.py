@@ -5,7 +5,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from indexer.errors import SourceInvalid
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, inside, is_picture
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, decompressed
+from indexer.sources.streams import BreaksOff, damage_told, decompressed
 from indexer.sources.values import shortened
 
 MAX_RATIO = 200
@@ -118,15 +118,17 @@ class _Member(io.RawIOBase):
     """A member that keeps its archive open."""
 
     def __init__(self, path: Path, member: zipfile.ZipInfo) -> None:
-        self._file = _Bounded(path)
-        self._archive = zipfile.ZipFile(self._file)
-        self._stream = self._archive.open(member)
+        with ExitStack() as stack, damage_told():
+            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(_Bounded(path))))
+            self._stream = stack.enter_context(archive.open(member))
+            self._open = stack.pop_all()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        data = self._stream.read(len(buffer))
+        with damage_told():
+            data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
@@ -134,13 +136,12 @@ class _Member(io.RawIOBase):
         return True
 
     def seek(self, position: int, whence: int = io.SEEK_SET, /) -> int:
-        return self._stream.seek(position, whence)
+        with damage_told():
+            return self._stream.seek(position, whence)
 
     def close(self) -> None:
         if not self.closed:
-            self._stream.close()
-            self._archive.close()
-            self._file.close()
+            self._open.close()
         super().close()
 
 

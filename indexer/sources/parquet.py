@@ -18,6 +18,7 @@ _BATCH_ROWS = 256
 _BATCH_ROWS_WITH_PICTURES = 32
 _BUFFER_BYTES = 2**20
 _ERRORS = (pa.ArrowException, OSError, ValueError)
+_ROW_ERRORS = (pa.ArrowException, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,22 @@ class ParquetTable:
     def count(self) -> int:
         """The number of rows that the footer tells."""
         with _opened(self.open) as file:
-            return int(file.metadata.num_rows)
+            return sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
 
     def value(self, cell: Any) -> Any:
         """Moments and decimals as JSON has them."""
         return as_json(cell)
 
     def _group(self, file: pq.ParquetFile, group: int, number: int, after: int) -> Iterator[Record]:
+        end = number + file.metadata.row_group(group).num_rows
         batches = file.iter_batches(self.batch_rows, row_groups=[group], columns=self.needed, use_threads=False)
         while True:
             with _telling():
                 batch = next(batches, None)
-            if batch is None:
+            if batch is None and number == end:
                 return
+            if batch is None or number + batch.num_rows > end:
+                raise BreaksOff(f"row group {group} has not as many rows as it says; write the file again")
             skipped = min(max(after - number, 0), batch.num_rows)
             for place, (cells, fault) in enumerate(_cells(batch.slice(skipped)), start=number + skipped + 1):
                 yield Record(place, cells, fault)
@@ -110,7 +114,8 @@ def _telling() -> Iterator[None]:
 
 def _cells(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]:
     """Each row as Python's objects; where one has no such form, in words why."""
-    whole = _without_nanoseconds(batch)
+    with _telling():
+        whole = _without_nanoseconds(batch)
     try:
         rows = whole.to_pylist()
     except _ROW_ERRORS:
@@ -118,9 +123,6 @@ def _cells(batch: pa.RecordBatch) -> Iterator[tuple[dict[str, Any], str | None]]
             yield _row(whole.slice(place, 1))
     else:
         yield from ((row, None) for row in rows)
-
-
-_ROW_ERRORS = (pa.ArrowException, ValueError, OverflowError)
 
 
 def _row(batch: pa.RecordBatch) -> tuple[dict[str, Any], str | None]:

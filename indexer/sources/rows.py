@@ -97,7 +97,7 @@ class Source:
                 for record in self.table.records(after):
                     number = record.number
                     yield _row(record, self.mapping, self.table, find)
-        except BreaksOff as error:
+        except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} can be read up to row {number:,} only: {error}") from error
 
     def count(self) -> int:
@@ -108,7 +108,7 @@ class Source:
         """
         try:
             return self.table.count()
-        except BreaksOff as error:
+        except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} cannot be read to its end: {error}") from error
 
 

@@ -77,11 +77,11 @@ class _Raw(io.RawIOBase):
         return self._inner is self._file and self._file.seekable()
 
     def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        with _damage_told():
+        with damage_told():
             return self._file.seek(position, whence)
 
     def readinto(self, buffer: Any, /) -> int:
-        with _damage_told():
+        with damage_told():
             data = self._inner.read1(len(buffer))  # `read` would lose what comes just before the damage
         buffer[: len(data)] = data
         return len(data)
@@ -95,12 +95,13 @@ class _Raw(io.RawIOBase):
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def damage_told() -> Iterator[None]:
+    """The errors of the many readers as one, `BreaksOff`."""
     try:
         yield
     except EOFError as error:
         raise BreaksOff("the compressed file is cut off; copy it again") from error
-    except (OSError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise BreaksOff(f"the file is damaged ({error}); copy it again") from error
 
 

@@ -1,5 +1,6 @@
 """What holds for every format."""
 
+import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -67,6 +68,30 @@ def test_an_empty_or_cut_file_is_refused_or_breaks_off_with_words(tmp_path: Path
         wrong = [row for row, right in zip(read(rows), expected(products()), strict=False) if row != right]
         assert len(rows) <= 50
         assert len(wrong) <= 1  # the one that the end of a file without a mark cut
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damage_anywhere_raises_no_error_but_ours(tmp_path: Path, name: str) -> None:
+    path = FORMATS[name](tmp_path, products(12))
+    file = path if path.is_file() else tmp_path / "shard-000.tar"
+    data = file.read_bytes()
+    dice = random.Random(7)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(dice.choice((1, 4, 30))):
+            damaged[dice.randrange(len(data))] = dice.randrange(256)
+        file.write_bytes(damaged)
+        with suppress(SourceInvalid):
+            source = read_source(path)
+            assert source.count() == len(list(source))
+
+
+def test_a_file_that_is_gone_is_our_error_too(tmp_path: Path) -> None:
+    source = read_source(FORMATS["csv"](tmp_path, products(1)))
+    (tmp_path / "catalog.csv").unlink()
+    for read_again in (lambda: list(source), source.count):
+        with pytest.raises(SourceInvalid):
+            read_again()
 
 
 @pytest.mark.parametrize("name", ["csv.gz", "jsonl.gz", "tar", "tar.gz"])

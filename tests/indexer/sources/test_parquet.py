@@ -32,9 +32,8 @@ def test_pictures_of_hugging_face_are_found(tmp_path: Path) -> None:
     source = read_source(write(tmp_path, rows))
     assert source.mapping == Mapping(None, "image", "label", ("n",))
     assert [row.image for row in source if isinstance(row, Row)] == [picture("red"), tmp_path / "b.png", None]
-    named = read_source(source_path := tmp_path / "a.parquet", Mapping(None, "image.bytes", None))
+    named = read_source(tmp_path / "a.parquet", Mapping(None, "image.bytes", None))
     assert [row.image for row in named if isinstance(row, Row)] == [picture("red"), None, None]
-    assert source_path.exists()
 
 
 def test_values_become_json(tmp_path: Path) -> None:
@@ -88,8 +87,7 @@ def test_binary_columns_are_no_metadata_unless_asked_for(tmp_path: Path) -> None
 
 def test_a_cell_that_cannot_be_read_is_a_bad_row(tmp_path: Path) -> None:
     days = pa.array([1, 4_000_000_000_000_000, 2]).cast(pa.timestamp("s"))  # beyond the year 9999
-    texts = pa.array([b"a", b"b", b"caf\xe9"]).cast(pa.string(), safe=False) if False else pa.array(["a", "b", "c"])
-    source = read_source(write(tmp_path, pa.table({"id": ["1", "2", "3"], "title": texts, "day": days})))
+    source = read_source(write(tmp_path, pa.table({"id": ["1", "2", "3"], "title": ["a", "b", "c"], "day": days})))
     good, bad, last = source
     assert isinstance(good, Row)
     assert isinstance(last, Row)

@@ -80,7 +80,7 @@ def test_a_bad_member_makes_a_bad_row_and_stops_nothing(
     path = write(tmp_path / "a.tar", ("0.jpg", b"a"), bad, ("2.jpg", b"b"))
     source = read_source(path)
     first, middle, last = source
-    assert isinstance(middle, BadRow) is not (isinstance(bad, tarfile.TarInfo) and bad.type == b"Z")
+    assert isinstance(middle, BadRow)
     assert (first.id, last.id, source.count()) == ("0", "2", 3)
     assert list(source.rows(2)) == [last]
 
@@ -99,7 +99,9 @@ def test_a_header_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     long = tarfile.TarInfo("b.jpg")
     long.pax_headers = {"comment": "x" * 300_000}
     for format_, hostile in ((tarfile.PAX_FORMAT, long), (tarfile.GNU_FORMAT, member("x" * 300_000 + ".jpg"))):
-        source = read_source(write(tmp_path / "a.tar", ("a.jpg", b"a"), hostile, ("c.jpg", b"c"), format_=format_))
+        members = (("1.jpg", b"a"), ("2.jpg", b"a"), hostile, ("4.jpg", b"c"))
+        source = read_source(write(tmp_path / "a.tar", *members, format_=format_))
+        # The second sample may have had more members.
         with pytest.raises(SourceInvalid, match=r"up to row 1 only.*header is too long"):
             list(source)
 
@@ -109,7 +111,7 @@ def test_headers_for_all_members_do_not_add_up(tmp_path: Path) -> None:
     block = tarfile.TarInfo.create_pax_global_header({"comment": "x" * 10_000})
     data = block * 100 + member("a.jpg").tobuf() + b"\0" * 1024
     (tmp_path / "a.tar").write_bytes(member("0.jpg").tobuf() + data)
-    with pytest.raises(SourceInvalid, match="up to row 0 only"):
+    with pytest.raises(SourceInvalid, match="header is too long"):
         list(read_source(tmp_path / "a.tar"))
 
 
