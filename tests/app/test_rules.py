@@ -1,22 +1,29 @@
 """Watch rules over REST: put and read, items flagged and kept out, flags listed, webhooks called."""
 
+import base64
+import hashlib
+import hmac
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from app.settings import Settings
+from indexer.database import deliveries
 from indexer.fetching import Fetcher
 from indexer.outbox import Receiver
 from indexer.webhooks import Webhooks
 from tests.app.conftest import FLAGS, ITEMS, RULES, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
+from tests.servers import answer, serve
 
 HOOK = "https://shop.example/hook"
 
@@ -90,10 +97,10 @@ def test_a_rejected_item_is_a_problem_that_names_the_rule_and_the_score(client: 
     answers = [client.put(f"{ITEMS}/{id_}", json={"text": "red"}) for id_ in ("new", "old")]
 
     flags = client.get(FLAGS).json()["flags"]
-    for answer, flag in zip(answers, reversed(flags), strict=True):
-        assert (answer.status_code, answer.json()["type"]) == (422, "item-rejected")
-        assert "'red'" in answer.json()["detail"]
-        assert f"{flag['score']:.4f}" in answer.json()["detail"]
+    for refused, flag in zip(answers, reversed(flags), strict=True):
+        assert (refused.status_code, refused.json()["type"]) == (422, "item-rejected")
+        assert "'red'" in refused.json()["detail"]
+        assert f"{flag['score']:.4f}" in refused.json()["detail"]
         assert (flag["rule"], flag["action"], flag["modality"]) == ("red", "reject", "text")
     assert client.get(f"{ITEMS}/new").status_code == 404
     assert client.get(f"{ITEMS}/old").json()["text"] == "blue"
@@ -140,9 +147,9 @@ def test_the_secret_is_told_once(client: TestClient) -> None:
 
     assert first["secret"].startswith("whsec_")
     assert moved["secret"] not in (None, first["secret"])
-    for answer in (again, client.get(f"{RULES}/red").json(), client.get(RULES).json()["rules"][0]):
-        assert "secret" not in answer
-        assert answer["webhook"].startswith("https://")
+    for told in (again, client.get(f"{RULES}/red").json(), client.get(RULES).json()["rules"][0]):
+        assert "secret" not in told
+        assert told["webhook"].startswith("https://")
 
 
 def test_a_server_calls_webhooks_from_start_to_end(
@@ -164,11 +171,45 @@ def test_a_server_calls_webhooks_from_start_to_end(
     monkeypatch.setattr(Fetcher, "post", post)
     with client_of(settings, encoder) as client:
         client.put(f"{ITEMS}/after", json={"text": "red"})
-        end = time.monotonic() + 10
-        while len(bodies) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: len(bodies) == 2)
 
     assert [body["data"]["item"] for body in bodies] == ["before", "after"]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def test_a_server_calls_webhooks_where_it_may(settings: Settings, encoder: FakeEncoder) -> None:
+    allowed = settings.model_copy(update={"url_ranges": (ip_network("127.0.0.0/8"),)})
+    with serve({"/hook": answer(status=204)}) as receiver, client_of(allowed, encoder) as client:
+        secret = put_rule(client, webhook=f"{receiver.url}/hook").json()["secret"]
+        client.put(f"{ITEMS}/a", json={"text": "red"})
+        wait_until(lambda: bool(receiver.requests))
+
+    [call] = receiver.requests
+    assert (call.method, json.loads(call.body)["data"]["item"]) == ("POST", "a")
+    signed = f"{call.headers['webhook-id']}.{call.headers['webhook-timestamp']}.".encode() + call.body
+    digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), signed, hashlib.sha256)
+    assert call.headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
+
+
+def test_a_webhook_that_leads_into_this_machine_is_not_called(client: TestClient, settings: Settings) -> None:
+    def failure() -> str | None:
+        query = select(deliveries.c.failure)
+        with client.app_state["resources"].collections.database.read() as connection:  # type: ignore[attr-defined]
+            return connection.execute(query).scalar()
+
+    with serve({"/hook": answer()}) as receiver:
+        put_rule(client, webhook=f"{receiver.url}/hook")
+        client.put(f"{ITEMS}/a", json={"text": "red"})
+        wait_until(lambda: failure() is not None)
+
+    assert "not public" in str(failure())
+    assert receiver.requests == []
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from indexer.errors import FetchFailed, RowRefused
 from indexer.ingest import ingest
 from indexer.job_store import ChunkReport, RowReport
 from indexer.sources import BadRow, ImageReference, Row
+from indexer.types import NewRule, Term
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -155,3 +156,14 @@ def test_many_rows_of_many_chunks_come_in_order(collection: Collection, tmp_path
     assert told.positions == sorted(told.positions)
     assert told.positions[-1] == 1000
     assert [item.id for item in collection.items(1000)[0]] == [str(number) for number in range(1, 1001)]
+
+
+def test_watch_rules_judge_the_rows_of_a_catalogue(collection: Collection) -> None:
+    collection.rules.put(NewRule("blue", (Term(text="blue"),), {"text": 0.8}, "flag"))
+    collection.rules.put(NewRule("red", (Term(text="red"),), {"text": 0.8}, "reject"))
+
+    result = run(collection, [row(1, text="red"), row(2, text="blue"), row(3, text="green")])
+
+    assert [(report.row, report.code) for report in result.rows] == [(1, "item-rejected")]
+    assert {(flag.item, flag.rule) for flag in collection.rules.flags(10)[0]} == {("1", "red"), ("2", "blue")}
+    assert [item.id for item in collection.items(10)[0]] == ["2", "3"]

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_network
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select
 
@@ -23,8 +22,10 @@ from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.database import deliveries
 from indexer.errors import UrlForbidden
+from indexer.fetching import Fetcher
 from indexer.types import Failed, NewItem, NewRule, Term
 from indexer.webhooks import RETRY_AFTER_S, WORKERS, Webhooks
+from tests.servers import answer, serve
 
 Open = Callable[[], Collections]
 URL = "https://shop.example/hook"
@@ -167,9 +168,9 @@ def _dying_after(die: Callable[..., None]) -> Any:
 
     write = Catalogue.write
 
-    def write_and_die(self: Catalogue, row: Any, changes: Any, alongside: Any) -> Any:
+    def write_and_die(self: Catalogue, row: Any, changes: Any, also: Any) -> Any:
         def record_and_die(connection: Any) -> None:
-            alongside(connection)
+            also(connection)
             assert connection.execute(select(deliveries.c.pk)).all()
             die()
 
@@ -504,36 +505,19 @@ def test_closing_ends_after_the_call_that_runs_and_leaves_the_rest(
 
 
 def test_a_real_server_is_reached(collections: Collections, collection: Collection) -> None:
-    received: list[Call] = []
+    with (
+        serve({"/hook": answer(status=204)}) as server,
+        Fetcher([ip_network("127.0.0.0/8")]) as fetcher,
+        running(collections, fetcher.post),
+    ):
+        secret = watch(collection, url=f"{server.url}/hook")
+        put(collection, "a")
+        wait_until(lambda: pending(collections) == 0)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.append(Call(self.path, body, {name.lower(): value for name, value in self.headers.items()}))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        return httpx.post(url, content=body, headers=dict(headers), trust_env=False).status_code
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            secret = watch(collection, url=f"http://127.0.0.1:{server.server_port}/hook")
-            with running(collections, post):
-                put(collection, "a")
-                wait_until(lambda: pending(collections) == 0)
-        finally:
-            server.shutdown()
-            thread.join()
-
-    [call] = received
+    [request] = server.requests
+    call = Call(request.target, request.body, dict(request.headers))
     assert secret
-    assert (call.url, call.data["item"]) == ("/hook", "a")
+    assert (request.method, call.data["item"]) == ("POST", "a")
     assert call.headers["webhook-signature"] == signature(secret, call)
 
 
