@@ -12,7 +12,7 @@ demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not train"
+	$(BIN)/python -m pytest -m "not train and not faults"
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
