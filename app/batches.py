@@ -5,9 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from app.dependencies import ImageLoader
 from app.errors import FieldFault, problem_of
-from app.schemas.items import BatchItem, RefusedItem, StoredItem
+from app.schemas.items import BatchItem, PutItem, RefusedItem, StoredItem
 from indexer.collection import Collection
 from indexer.types import Failed, NewItem, Upserted
+
+Result = PutItem | StoredItem | RefusedItem
 
 SIDE_BY_SIDE = 8
 """Pictures loaded at a time; those behind URLs mostly wait for their servers."""
@@ -17,10 +19,15 @@ MAX_PENDING_BYTES = 64 * 2**20
 
 
 def store_batch(
-    collection: Collection, items: Sequence[BatchItem], load_image: ImageLoader
-) -> list[StoredItem | RefusedItem]:
-    """Store items in order; a bad one is reported in its place and stops no other."""
-    results: dict[int, StoredItem | RefusedItem] = {}
+    collection: Collection, items: Sequence[BatchItem], load_image: ImageLoader, *, find_duplicates: bool = False
+) -> list[Result]:
+    """Store items in order; a bad one is reported in its place and stops no other.
+
+    Args:
+        find_duplicates: Also tell of items with the same or nearly the same picture, those of the batch that are
+            stored by then among them: of two duplicates in one batch at least the later names the other.
+    """
+    results: dict[int, Result] = {}
     pending: dict[int, NewItem] = {}
     for number, loaded in enumerate(_load(items, load_image)):
         if isinstance(loaded, FieldFault):
@@ -28,9 +35,9 @@ def store_batch(
         else:
             pending[number] = loaded
         if sum(len(item.image or b"") for item in pending.values()) > MAX_PENDING_BYTES:
-            results |= _store(collection, pending)
+            results |= _store(collection, pending, find_duplicates)
             pending = {}
-    results |= _store(collection, pending)
+    results |= _store(collection, pending, find_duplicates)
     return [results[number] for number in range(len(items))]
 
 
@@ -48,13 +55,14 @@ def _load(items: Sequence[BatchItem], load_image: ImageLoader) -> Iterator[NewIt
             yield from pool.map(load, range(start, min(start + SIDE_BY_SIDE, len(items))))
 
 
-def _store(collection: Collection, pending: Mapping[int, NewItem]) -> dict[int, StoredItem | RefusedItem]:
-    stored = collection.upsert(list(pending.values()))
-    return {number: _answer(number, result) for number, result in zip(pending, stored, strict=True)}
+def _store(collection: Collection, pending: Mapping[int, NewItem], find_duplicates: bool) -> dict[int, Result]:
+    stored = collection.upsert(list(pending.values()), find_duplicates=find_duplicates)
+    kind = PutItem if find_duplicates else StoredItem
+    return {number: _answer(number, result, kind) for number, result in zip(pending, stored, strict=True)}
 
 
-def _answer(number: int, result: Upserted | Failed) -> StoredItem | RefusedItem:
+def _answer(number: int, result: Upserted | Failed, kind: type[StoredItem]) -> Result:
     if isinstance(result, Upserted):
-        return StoredItem.of(result)
+        return kind.of(result)
     fault = FieldFault.of(result.error, f"/items/{number}")
     return RefusedItem(id=result.id, error=problem_of(fault.error, fault.pointer))

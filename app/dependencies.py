@@ -12,6 +12,9 @@ from app.state import Resources
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.images import load_image
+from indexer.job_store import Job
+from indexer.jobs import Jobs
+from indexer.locations import Locations
 from indexer.types import Item
 from models.store import ModelStore
 
@@ -37,6 +40,25 @@ TheCollections = Annotated[Collections, Depends(_collections)]
 TheStore = Annotated[ModelStore, Depends(_store)]
 
 
+def _jobs(resources: TheResources) -> Jobs:
+    return resources.jobs
+
+
+def _locations(resources: TheResources) -> Locations:
+    return resources.locations
+
+
+TheJobs = Annotated[Jobs, Depends(_jobs)]
+TheLocations = Annotated[Locations, Depends(_locations)]
+
+
+def _job(job_id: str, jobs: TheJobs) -> Job:
+    return jobs.store.get(job_id)
+
+
+TheJob = Annotated[Job, Depends(_job)]
+
+
 def _decode(part: str) -> str:
     """A part of a path as it was before it was percent-encoded; see `KeepEncodedPaths`."""
     return unquote(part, errors="strict")
@@ -48,6 +70,8 @@ ItemId = Annotated[
     BeforeValidator(_decode),
     Path(description="Id of the item, percent-encoded.", min_length=1, max_length=MAX_ID_LENGTH),
 ]
+
+RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]
 
 
 def _collection(name: Name, collections: TheCollections) -> Collection:

@@ -101,6 +101,9 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.OriginalMissing: (404, "original-missing"),
     indexer_errors.QueryInvalid: (422, "query-invalid"),
     indexer_errors.SourceInvalid: (422, "source-invalid"),
+    indexer_errors.RowInvalid: (422, "row-invalid"),
+    indexer_errors.RowRefused: (422, "row-refused"),
+    indexer_errors.SourceChanged: (409, "source-changed"),
     indexer_errors.SourceForbidden: (422, "source-forbidden"),
     indexer_errors.StorageUnavailable: (507, "storage-unavailable"),
     indexer_errors.JobNotFound: (404, "job-not-found"),
@@ -164,7 +167,8 @@ def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
         pointer: Where in the request the fault is, when the error does not know.
     """
     status, word = STATUS_AND_TYPE[type(error)]
-    detail = error.detail if status < 500 or isinstance(error, RequestError) else "the server's log says why"
+    told = status < 500 or isinstance(error, RequestError | indexer_errors.StorageUnavailable)
+    detail = error.detail if told else "the server's log says why"
     pointer = error_pointer(error) if pointer is None else pointer
     errors = None if pointer is None or status >= 500 else [FieldError(pointer=pointer, detail=detail)]
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
@@ -185,7 +189,7 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         problem = problem_of(error)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}, 507: {"Retry-After": "30"}}
     return problem_response(problem, headers.get(problem.status))
 
 

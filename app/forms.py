@@ -29,7 +29,7 @@ async def read_body(request: Request, model: type[_Body], json_fields: frozenset
         fields, image = await _read_form(request, json_fields)
     else:
         fields, image = await request.json(), None
-    return await to_thread.run_sync(_check, model, fields), image
+    return await to_thread.run_sync(check_body, model, fields), image
 
 
 def is_form(request: Request) -> bool:
@@ -48,9 +48,12 @@ async def _read_form(request: Request, json_fields: frozenset[str]) -> tuple[Jso
         fields: JsonObject = dict(form)
         upload = fields.get("image")
         image = await fields.pop("image").read() if isinstance(upload, UploadFile) else None
-    for name in json_fields & fields.keys():
-        fields[name] = _parse_field(name, fields[name])
-    return fields, image
+    return parse_fields(fields, json_fields), image
+
+
+def parse_fields(fields: JsonObject, json_fields: frozenset[str]) -> JsonObject:
+    """A form's fields, with those that are JSON parsed; raises `JsonInvalid`."""
+    return fields | {name: _parse_field(name, fields[name]) for name in json_fields & fields.keys()}
 
 
 def _parse_field(name: str, value: Any) -> Any:
@@ -60,7 +63,8 @@ def _parse_field(name: str, value: Any) -> Any:
         raise JsonInvalid(f"the form's field {name} is not JSON: {error.detail}", f"/{name}") from error
 
 
-def _check(model: type[_Body], fields: object) -> _Body:
+def check_body(model: type[_Body], fields: object) -> _Body:
+    """Fields as `model`; raises `RequestValidationError`."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:

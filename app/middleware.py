@@ -18,6 +18,7 @@ logger = logging.getLogger("sightline")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _OPEN = re.compile(r"/(healthz|readyz|docs|docs/oauth2-redirect|redoc|openapi\.json|static/.*)?")
+_INGEST = re.compile(r"/v1/collections/[^/]+/ingest")
 _PAGE = re.compile(r"/$|/static/")
 
 PAGE_POLICY = (
@@ -103,19 +104,26 @@ class RequireKey:
 
 
 class LimitBody:
-    """Refuses bodies of more than `max_bytes`: by their declared length at once, by what arrives while it streams."""
+    """Refuses bodies that are too large: by their declared length at once, by what arrives while it streams.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Args:
+        max_bytes: Of any body, as most are held in memory.
+        max_catalogue_bytes: Of a form with a catalogue's file, which goes to the disk.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_catalogue_bytes: int) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_catalogue_bytes = max_bytes, max_catalogue_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await problem_response(problem_of(self._too_large()))(scope, receive, send)
+        headers = Headers(scope=scope)
+        max_bytes = self._limit(scope["path"], headers.get("content-type", ""))
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > max_bytes:
+            await problem_response(problem_of(_too_large(max_bytes)))(scope, receive, send)
             return
         received = 0
 
@@ -123,14 +131,15 @@ class LimitBody:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise self._too_large()
+            if received > max_bytes:
+                raise _too_large(max_bytes)
             return message
 
         await self._app(scope, receive_within_limit, send)
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"the body has more than the {self._max_bytes:,} bytes allowed")
+    def _limit(self, path: str, content_type: str) -> int:
+        is_catalogue = _INGEST.fullmatch(path) and content_type.lower().startswith("multipart/form-data")
+        return self._max_catalogue_bytes if is_catalogue else self._max_bytes
 
 
 class KeepEncodedPaths:
@@ -164,6 +173,10 @@ class SecureHeaders:
     def _headers(self, path: str) -> Mapping[str, str]:
         headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
         return headers | ({"Content-Security-Policy": PAGE_POLICY} if _PAGE.match(path) else {})
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body has more than the {max_bytes:,} bytes allowed")
 
 
 def _internal_error(request_id: str) -> Problem:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from app.errors import MEDIA_TYPE
 from app.schemas.items import ItemBody
+from app.schemas.jobs import IngestBody, RowReport
 from app.schemas.problem import Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -17,11 +18,12 @@ _REFERENCE = "#/components/schemas/{model}"
 _MEANINGS = {
     400: "Not a request that can be read.",
     401: "No API key, or a wrong one.",
-    404: "No such collection, item or model.",
+    404: "No such collection, item, watch rule or model.",
     409: "In conflict with what is there.",
     413: "The body or a picture is too large.",
     415: "The body is of a type that is not read here.",
     422: "A field is wrong; `errors` names it.",
+    507: "The disk is full or cannot be written to; nothing of the request is stored.",
     503: "Something that serving needs is missing; try again after `Retry-After` seconds.",
 }
 
@@ -32,7 +34,7 @@ def problems(*statuses: int) -> Responses:
 
 
 READING = problems(401, 404, 422)
-WRITING = problems(400, 401, 404, 413, 415, 422, 503)
+WRITING = problems(400, 401, 404, 413, 415, 422, 503, 507)
 
 
 class SightlineAPI(FastAPI):
@@ -47,7 +49,8 @@ class SightlineAPI(FastAPI):
             for operations in document["paths"].values():
                 for operation in operations.values():
                     _declare_problems(operation["responses"])
-            _declare_schema(document["components"]["schemas"], ItemBody)
+            for model in (ItemBody, IngestBody, RowReport):
+                _declare_schema(document["components"]["schemas"], model)
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}, {}]  # a server without a key asks for none
             self.openapi_schema = document

@@ -15,7 +15,19 @@ from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
 from app.metrics import Metrics
 from app.openapi import SightlineAPI
-from app.routes import collections, embeddings, health, items, models, page, pictures, search
+from app.routes import (
+    collections,
+    embeddings,
+    health,
+    items,
+    jobs,
+    models,
+    page,
+    pictures,
+    quality,
+    rules,
+    search,
+)
 from app.settings import Settings
 from app.state import Resources, State, open_resources
 from indexer.errors import IndexerError
@@ -58,7 +70,7 @@ def read_version() -> str:
 
 def _add_routes(app: FastAPI) -> None:
     # Pictures go before items: an item's id may hold slashes, and would swallow the rest of the path.
-    for module in (health, collections, pictures, items, search, embeddings, models, page):
+    for module in (health, collections, quality, pictures, items, rules, search, jobs, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 
@@ -73,7 +85,9 @@ def _add_error_handlers(app: FastAPI) -> None:
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.state.metrics = Metrics()
     app.add_middleware(middleware.KeepEncodedPaths)  # the last one added is the outermost
-    app.add_middleware(middleware.LimitBody, max_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        middleware.LimitBody, max_bytes=settings.max_body_bytes, max_catalogue_bytes=settings.max_catalogue_bytes
+    )
     if settings.api_key:
         app.add_middleware(middleware.RequireKey, key=settings.api_key.get_secret_value())
     app.add_middleware(middleware.SecureHeaders)

@@ -44,6 +44,15 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1, description="Most bytes of one request's body.")
     max_batch_items: int = Field(default=512, ge=1, description="Most items in one batch request.")
     max_embedding_inputs: int = Field(default=2048, ge=1, description="Most inputs in one embeddings request.")
+    max_catalogue_bytes: int = Field(
+        default=20 * 2**30, ge=1, description="Most bytes of one catalogue that is uploaded or downloaded."
+    )
+    ingest_roots: tuple[str, ...] = Field(
+        default=(),
+        description="Folders, and prefixes of object stores such as s3://bucket/catalogues, that ingest jobs may read "
+        "from; credentials of a store come from its own variables (AWS_...).",
+    )
+    running_jobs: int = Field(default=2, ge=1, description="Jobs that run at a time; of one collection it is one.")
     url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description="Networks that URLs of pictures, catalogues and webhooks may lead to although they are not public, "

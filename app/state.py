@@ -2,14 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict
+
+from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
 from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching import Fetcher
+from indexer.ingest_job import KIND, IngestJob
+from indexer.jobs import Jobs
+from indexer.loading import PictureLoader
+from indexer.locations import Locations
+from indexer.objects import ObjectStores
+from indexer.url_versions import UrlVersions
+from indexer.webhooks import Webhooks
 from models.store import ModelStore
+
+REPORTS = 4
+"""Reports on quality that are made or waited for at a time; further requests wait without a thread."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +33,10 @@ class Resources:
     open_encoder: OpenEncoder
     collections: Collections
     fetcher: Fetcher
+    jobs: Jobs
+    locations: Locations
+    load_picture: PictureLoader
+    reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
 
 
 class State(TypedDict):
@@ -31,7 +47,7 @@ class State(TypedDict):
 
 @contextmanager
 def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) -> Iterator[Resources]:
-    """Load the model and open the data folder; close it at the end.
+    """Load the model, open the data folder, go on with its jobs and webhook calls; end all that at the end.
 
     Raises:
         ModelError: The model cannot be used.
@@ -40,8 +56,19 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start
-    with (
-        Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections,
-        Fetcher(settings.url_ranges) as fetcher,
-    ):
-        yield Resources(settings, store, encoder_of, collections, fetcher)
+    objects, fetcher = ObjectStores(settings.ingest_roots), Fetcher(settings.url_ranges)
+    spool = settings.data_dir / "spool"
+    locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
+    with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
+        versions = UrlVersions(collections.database)
+        pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
+        work = {KIND: IngestJob(locations, pictures)}
+        with (
+            Webhooks(collections.database, fetcher.post),
+            Jobs(collections, work, settings.running_jobs) as jobs,
+            fetcher,
+        ):
+            try:
+                yield Resources(settings, store, encoder_of, collections, fetcher, jobs, locations, pictures)
+            finally:
+                jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows

@@ -1,19 +1,16 @@
 """The catalogue: every question and every change about collections, items and vectors."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
-from indexer.database import Database, collections, generations, items, vectors
-from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector
-
-_CHUNK = 10_000
-"""Values in one IN list; SQLite allows 32,766 parameters."""
+from indexer.database import Database, chunks, collections, generations, items, jobs, vectors
+from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
 
 
 @dataclass(frozen=True)
@@ -60,19 +57,10 @@ class Change:
 
 
 @dataclass(frozen=True)
-class VectorRow:
-    """A stored vector: its sequence number, its item's primary key, float32 values that are exact float16."""
-
-    seq: int
-    item_pk: int
-    vector: Vector
-
-
-@dataclass(frozen=True)
 class Written:
     """What a write did to the vectors of each modality: new rows, and the sequence numbers that are gone."""
 
-    added: dict[Modality, list[VectorRow]]
+    added: dict[Modality, VectorRows]
     dropped: dict[Modality, list[int]]
 
 
@@ -148,7 +136,7 @@ class Catalogue:
             ]
 
     def delete_collection(self, pk: int) -> set[str]:
-        """Remove a collection with all it holds; returns the SHA-256 of the pictures it referred to."""
+        """Remove a collection with all it holds, and end its jobs; returns the SHA-256 of its pictures."""
         with self._database.write() as connection:
             own = (
                 select(items.c.image_sha256)
@@ -156,6 +144,8 @@ class Catalogue:
                 .where(items.c.collection_pk == pk, items.c.image_sha256.is_not(None))
             )
             pictures = set(connection.execute(own).scalars())
+            unfinished = (jobs.c.collection_pk == pk) & jobs.c.finished_at.is_(None)
+            connection.execute(update(jobs).where(unfinished).values(state="cancelled", finished_at=datetime.now(UTC)))
             connection.execute(delete(collections).where(collections.c.pk == pk))
         return pictures
 
@@ -164,13 +154,23 @@ class Catalogue:
     def items(self, collection_pk: int, ids: Sequence[str]) -> dict[str, StoredItem]:
         """The items with these ids, those there are."""
         found = self._items(
-            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in _chunks(ids)
+            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in chunks(ids)
         )
         return {stored.item.id: stored for stored in found}
 
+    def content_hashes(self, collection_pk: int, ids: Sequence[str]) -> dict[str, str]:
+        """Content hashes of the items with these ids, those there are."""
+        with self._database.read() as connection:
+            found: dict[str, str] = {}
+            for chunk in chunks(ids):
+                query = select(items.c.id, items.c.content_hash)
+                mine = (items.c.collection_pk == collection_pk) & items.c.id.in_(chunk)
+                found.update((id_, content_hash) for id_, content_hash in connection.execute(query.where(mine)))
+            return found
+
     def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
         """The items with these primary keys, those there still are, in one statement."""
-        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in _chunks(pks))
+        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
@@ -200,43 +200,92 @@ class Catalogue:
         with self._database.read() as connection:
             return list(connection.execute(query).scalars())
 
+    def shared_images(self, collection_pk: int) -> NDArray[np.int64]:
+        """Items whose picture has exactly the bytes of another's: [n, 2], primary key and a number of the picture."""
+        mine = (items.c.collection_pk == collection_pk) & items.c.image_sha256.is_not(None)
+        shared = select(items.c.image_sha256).where(mine).group_by(items.c.image_sha256).having(func.count() > 1)
+        number = func.dense_rank().over(order_by=items.c.image_sha256)
+        query = select(items.c.pk, number).where(mine, items.c.image_sha256.in_(shared))
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=4096).execute(query)
+            blocks = [np.array([tuple(row) for row in block], dtype=np.int64) for block in result.partitions()]
+        return np.concatenate([np.empty((0, 2), dtype=np.int64), *blocks])
+
+    def ids(self, pks: Sequence[int]) -> dict[int, str]:
+        """The ids of the items with these primary keys, those there still are."""
+        found: dict[int, str] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(pks):
+                rows = connection.execute(select(items.c.pk, items.c.id).where(items.c.pk.in_(chunk)))
+                found.update((pk, id_) for pk, id_ in rows)
+        return found
+
+    def count_contents(self, modality: Modality, pks: Sequence[int]) -> int:
+        """How many different pictures or texts these items have; one without (its vector was given) counts as its own.
+
+        Args:
+            pks: At most 10,000.
+        """
+        content = items.c.image_sha256 if modality == "image" else items.c.text
+        query = select(func.count(func.distinct(func.coalesce(content, items.c.pk)))).where(items.c.pk.in_(pks))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
     def referenced_images(self, candidates: set[str]) -> set[str]:
         """Those of `candidates` that an item of any collection refers to."""
         with self._database.read() as connection:
             found: set[str] = set()
-            for chunk in _chunks(sorted(candidates)):
+            for chunk in chunks(sorted(candidates)):
                 query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
                 found.update(connection.execute(query).scalars())
             return found
 
-    def write(self, row: CollectionRow, changes: Sequence[Change]) -> Written:
+    def write(
+        self,
+        row: CollectionRow,
+        changes: Sequence[Change],
+        also: Callable[[Connection], None] = lambda connection: None,
+    ) -> Written:
         """Create or update items with their vectors, all in ONE transaction.
 
         The ids of `changes` must differ from each other.
+
+        Args:
+            also: What else the transaction does, after the items are written.
         """
-        written = _nothing_written()
         with self._database.write() as connection:
             pks = _pks(connection, row.pk, [change.id for change in changes])
-            for change in changes:
-                pk = _write_item(connection, row.pk, pks.get(change.id), change)
-                if change.id in pks:
-                    _drop_vectors(connection, row.generation_pk, [pk], change.kept, written)
-                _add_vectors(connection, row.generation_pk, pk, change, written)
+            _update_items(connection, [(pks[change.id], change) for change in changes if change.id in pks])
+            kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
+            pks |= _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
+            written = Written(
+                dropped=_drop_vectors(connection, row.generation_pk, kept),
+                added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
+            )
+            also(connection)
         return written
 
-    def delete(self, row: CollectionRow, ids: Sequence[str]) -> tuple[int, set[str], Written]:
-        """Remove items; returns how many there were, the SHA-256 of their pictures, and the dropped vectors."""
-        written = _nothing_written()
+    def delete(
+        self, row: CollectionRow, ids: Sequence[str], also: Callable[[Connection], None] = lambda _: None
+    ) -> tuple[int, set[str], Written]:
+        """Remove items; returns how many there were, the SHA-256 of their pictures, and the dropped vectors.
+
+        Args:
+            also: What else the transaction does.
+        """
         pictures: set[str] = set()
+        dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
         deleted = 0
         with self._database.write() as connection:
-            for chunk in _chunks(list(dict.fromkeys(ids))):
+            for chunk in chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
                 found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
                 pictures |= {picture for _, picture in found if picture}
-                _drop_vectors(connection, row.generation_pk, [pk for pk, _ in found], (), written)
+                for modality, seqs in _drop_vectors(connection, row.generation_pk, {pk: () for pk, _ in found}).items():
+                    dropped[modality] += seqs
                 deleted += connection.execute(delete(items).where(mine)).rowcount
-        return deleted, pictures, written
+            also(connection)
+        return deleted, pictures, Written({modality: no_rows(row.dimension) for modality in MODALITIES}, dropped)
 
     # Vectors
 
@@ -244,7 +293,7 @@ class Catalogue:
         """All vectors of these items: item primary key -> modality -> float32 [dimension]."""
         found: dict[int, dict[Modality, Vector]] = {}
         with self._database.read() as connection:
-            for chunk in _chunks(item_pks):
+            for chunk in chunks(item_pks):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector).where(
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
                 )
@@ -270,7 +319,7 @@ class Catalogue:
         with self._database.read() as connection:
             return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
 
-    def vectors_after(self, generation_pk: int, modality: Modality, seq: int) -> Iterator[list[VectorRow]]:
+    def vectors_after(self, generation_pk: int, modality: Modality, seq: int) -> Iterator[VectorRows]:
         """Vectors with a higher sequence number than `seq`, ascending, streamed in blocks."""
         query = (
             select(vectors.c.seq, vectors.c.item_pk, vectors.c.vector)
@@ -280,14 +329,14 @@ class Catalogue:
         with self._database.read() as connection:
             result = connection.execution_options(yield_per=4096).execute(query)
             for block in result.partitions():
-                yield [VectorRow(row.seq, row.item_pk, _from_blob(row.vector)) for row in block]
+                yield _rows(*zip(*block, strict=True))
 
     def _items(self, queries: Iterable[Any]) -> list[StoredItem]:
         """Run item queries and add to each item the modalities it has vectors of."""
         with self._database.read() as connection:
             rows = [row for query in queries for row in connection.execute(query)]
             modalities: dict[int, dict[Modality, bool]] = {}
-            for chunk in _chunks([row.pk for row in rows]):
+            for chunk in chunks([row.pk for row in rows]):
                 query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
                 for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
                     modalities.setdefault(pk, {})[modality] = given
@@ -307,60 +356,95 @@ def _from_blob(blob: bytes) -> Vector:
     return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
 
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
-
-
 def _inserted(result: Any) -> int:
     return int(result.inserted_primary_key[0])
 
 
-def _nothing_written() -> Written:
-    return Written({modality: [] for modality in MODALITIES}, {modality: [] for modality in MODALITIES})
+def no_rows(dimension: int) -> VectorRows:
+    """No vectors."""
+    none = np.empty(0, dtype=np.int64)
+    return VectorRows(none, none, np.empty((0, dimension), dtype=np.float32))
+
+
+def _rows(seqs: Sequence[int], items: Sequence[int], blobs: Sequence[bytes]) -> VectorRows:
+    vectors = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
+    return VectorRows(np.array(seqs, dtype=np.int64), np.array(items, dtype=np.int64), vectors)
 
 
 def _pks(connection: Connection, collection_pk: int, ids: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(items.c.id, items.c.pk).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk))
         found.update((id_, pk) for id_, pk in connection.execute(query))
     return found
 
 
-def _write_item(connection: Connection, collection_pk: int, pk: int | None, change: Change) -> int:
+def _insert_items(connection: Connection, collection_pk: int, changes: Sequence[Change]) -> dict[str, int]:
+    """Primary keys of new items by id."""
+    if not changes:
+        return {}
     now = datetime.now(UTC)
-    values = {
+    rows = [
+        {"collection_pk": collection_pk, "id": change.id, "created_at": now} | _values(change) for change in changes
+    ]
+    query = insert(items).returning(items.c.pk, sort_by_parameter_order=True)
+    return dict(zip([change.id for change in changes], connection.execute(query, rows).scalars(), strict=True))
+
+
+def _update_items(connection: Connection, changes: Sequence[tuple[int, Change]]) -> None:
+    if changes:
+        query = update(items).where(items.c.pk == bindparam("item_pk"))
+        connection.execute(query, [{"item_pk": pk} | _values(change) for pk, change in changes])
+
+
+def _values(change: Change) -> dict[str, Any]:
+    return {
         "text": change.text,
         "metadata": change.metadata,
         "image_sha256": change.image_sha256,
         "image_type": change.image_type,
         "content_hash": change.content_hash,
-        "updated_at": now,
+        "updated_at": datetime.now(UTC),
     }
-    if pk is None:
-        new = insert(items).values(collection_pk=collection_pk, id=change.id, created_at=now, **values)
-        return _inserted(connection.execute(new))
-    connection.execute(update(items).where(items.c.pk == pk).values(**values))
-    return pk
 
 
 def _drop_vectors(
-    connection: Connection, generation_pk: int, pks: Sequence[int], kept: Sequence[Modality], written: Written
-) -> None:
-    """Remove the vectors of these items but for the kept modalities, and note their sequence numbers."""
-    gone = vectors.c.item_pk.in_(pks) & (vectors.c.generation_pk == generation_pk) & vectors.c.modality.not_in(kept)
-    for seq, modality in connection.execute(select(vectors.c.seq, vectors.c.modality).where(gone)):
-        written.dropped[modality].append(seq)
-    connection.execute(delete(vectors).where(gone))
+    connection: Connection, generation_pk: int, kept: Mapping[int, Sequence[Modality]]
+) -> dict[Modality, list[int]]:
+    """Remove the vectors of these items but for the kept modalities; returns their sequence numbers."""
+    dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
+    for chunk in chunks(list(kept)):
+        query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.modality).where(
+            vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
+        )
+        for seq, pk, modality in connection.execute(query).all():
+            if modality not in kept[pk]:
+                dropped[modality].append(seq)
+    for chunk in chunks([seq for seqs in dropped.values() for seq in seqs]):
+        connection.execute(delete(vectors).where(vectors.c.seq.in_(chunk)))
+    return dropped
 
 
-def _add_vectors(connection: Connection, generation_pk: int, pk: int, change: Change, written: Written) -> None:
-    for modality, vector in change.vectors.items():
-        given = modality in change.given
-        row = {"generation_pk": generation_pk, "item_pk": pk, "modality": modality, "given": given}
-        seq = _inserted(connection.execute(insert(vectors).values(vector=vector.astype("<f2").tobytes(), **row)))
-        written.added[modality].append(VectorRow(seq, pk, to_float16(vector)))
+def _add_vectors(
+    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]]
+) -> dict[Modality, VectorRows]:
+    return {modality: _add_vectors_of(connection, row, changes, modality) for modality in MODALITIES}
+
+
+def _add_vectors_of(
+    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]], modality: Modality
+) -> VectorRows:
+    new = [(pk, change) for pk, change in changes if modality in change.vectors]
+    if not new:
+        return no_rows(row.dimension)
+    pks = [pk for pk, _ in new]
+    blobs = [change.vectors[modality].astype("<f2").tobytes() for _, change in new]
+    given = [modality in change.given for _, change in new]
+    columns = zip(pks, blobs, given, strict=True)
+    common = {"generation_pk": row.generation_pk, "modality": modality}
+    values = [common | {"item_pk": pk, "vector": blob, "given": is_given} for pk, blob, is_given in columns]
+    query = insert(vectors).returning(vectors.c.seq, sort_by_parameter_order=True)
+    return _rows(list(connection.execute(query, values).scalars()), pks, blobs)
 
 
 def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:

@@ -1,20 +1,27 @@
 """`Collection`: items in, hits out; the write path and the read path of one collection."""
 
-import base64
-import binascii
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import Connection
 
-from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written
-from indexer.errors import CollectionNotFound, CursorInvalid, ItemNotFound, OriginalMissing
+from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.cursors import decode_cursor, encode_cursor
+from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
+from indexer.judgement import Judgement
 from indexer.originals import Originals
 from indexer.preparation import Prepared, check_id, prepare
+from indexer.quality import Quality
+from indexer.quality_reports import QualityReports
 from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.rules import Rules
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -26,9 +33,9 @@ from indexer.types import (
     Item,
     Modality,
     NewItem,
+    Outcome,
     SearchRequest,
     SearchResult,
-    Status,
     Upserted,
     Vector,
 )
@@ -56,9 +63,10 @@ class Collection:
         index_folder: Path,
         encoder: Encoder,
         limits: ImageLimits,
+        rules: Rules,
     ) -> None:
         self._row, self._catalogue, self._originals = row, catalogue, originals
-        self.encoder, self._limits = encoder, limits
+        self.encoder, self.limits, self.rules = encoder, limits, rules
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._compacting = threading.Lock()
@@ -68,11 +76,17 @@ class Collection:
         self._indexes: dict[Modality, VectorIndex] = {
             modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
         }
+        self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
     @property
     def name(self) -> str:
         """The collection's name."""
         return self._row.name
+
+    @property
+    def pk(self) -> int:
+        """Its primary key, which a collection of the same name made later does not have."""
+        return self._row.pk
 
     @property
     def settings(self) -> CollectionSettings:
@@ -122,15 +136,64 @@ class Collection:
             results = [self._with_duplicates(result) if isinstance(result, Upserted) else result for result in results]
         return results
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove items; no later search finds them. Returns how many of the ids there were."""
+    def known(self, ids: Sequence[str]) -> dict[str, StoredItem]:
+        """The stored items with these ids, those there are; see `store`."""
+        return self._catalogue.items(self._row.pk, ids)
+
+    def store(
+        self,
+        new: Sequence[NewItem],
+        known: Mapping[str, StoredItem],
+        prepared: Mapping[str, Prepared | Failed],
+        also: Callable[[Mapping[str, Outcome], Connection], None] = lambda outcomes, _: None,
+    ) -> dict[str, Outcome]:
+        """Commit prepared items with different ids in one transaction and bring them into the index.
+
+        Args:
+            known: What was stored of them when they were prepared; those that changed since are prepared anew.
+            also: What else the transaction does, given what becomes of each item.
+        """
+        ids = [item.id for item in new]
+        while True:
+            judged = self._judge(prepared, known)
+            settled = {**prepared, **judged.rejected}
+            with self._writes:
+                self._check_open()
+                # Embedding is slow and runs without the lock, so another write may have come in between.
+                if self._catalogue.content_hashes(self._row.pk, ids) == _hashes(known):
+                    outcomes = {id_: _outcome(settled.get(id_), id_ in known) for id_ in ids}
+                    changes = [made for made in settled.values() if isinstance(made, Prepared)]
+                    self._commit(
+                        changes,
+                        known,
+                        partial(_both, partial(self.rules.record, judged=judged), partial(also, outcomes)),
+                    )
+                    break
+            known = self.known(ids)
+            prepared = prepare(new, known, self.encoder, self.limits)
+        self._compact_if_needed()
+        return outcomes
+
+    def delete(self, ids: Sequence[str], also: Callable[[Connection], None] = lambda _: None) -> int:
+        """Remove items; no later search finds them. Returns how many of the ids there were.
+
+        Args:
+            also: What else the transaction does.
+        """
         with self._writes:
             self._check_open()
-            deleted, pictures, written = self._catalogue.delete(self._row, ids)
+            forget = partial(self.rules.forget, ids=ids)
+            deleted, pictures, written = self._catalogue.delete(self._row, ids, partial(_both, forget, also))
             self._take_over(written)
         self._originals.remove(pictures, self._catalogue.referenced_images)
         self._compact_if_needed()
         return deleted
+
+    @contextmanager
+    def no_other_writes(self) -> Iterator[None]:
+        """Inside the block nobody else writes, so that what was read there is still so when it is acted upon."""
+        with self._writes:
+            yield
 
     # Reading
 
@@ -138,16 +201,20 @@ class Collection:
         """One item; raises `ItemNotFound`."""
         return self._stored(id_).item
 
+    def get_some(self, ids: Sequence[str]) -> dict[str, Item]:
+        """The items with these ids, those there are."""
+        return {id_: stored.item for id_, stored in self._catalogue.items(self._row.pk, ids).items()}
+
     def items(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
         """A page of items in order of creation, and the cursor of the next page, None after the last.
 
         Raises:
             CursorInvalid: Not a cursor of this method.
         """
-        page = self._catalogue.page(self._row.pk, limit + 1, _decode_cursor(cursor))
+        page = self._catalogue.page(self._row.pk, limit + 1, decode_cursor(cursor))
         more = len(page) > limit
         page = page[:limit]
-        return [stored.item for stored in page], _encode_cursor(page[-1].pk) if more else None
+        return [stored.item for stored in page], encode_cursor(page[-1].pk) if more else None
 
     def image(self, id_: str) -> tuple[bytes, str, str]:
         """The original picture: bytes, MIME type, SHA-256; raises `ItemNotFound` or `OriginalMissing`."""
@@ -169,7 +236,7 @@ class Collection:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.query.embed_terms`.
         """
         started = time.perf_counter()
-        terms = embed_terms(request.terms, self.encoder, self._limits, self._catalogue, self._row)
+        terms = embed_terms(request.terms, self.encoder, self.limits, self._catalogue, self._row)
         embedded = time.perf_counter()
         targets = self._targets(request)
         wanted = request.offset + request.limit
@@ -195,6 +262,15 @@ class Collection:
         with self._writes:
             return [problem for index in self._indexes.values() for problem in index.problems()]
 
+    def quality(self, offset: int, limit: int, duplicate_threshold: float = NEAR_DUPLICATE) -> Quality:
+        """What is wrong with the catalogue; reads all vectors unless nothing was written since the last call.
+
+        Args:
+            offset, limit: Which of the worst pairs and of the largest groups, of each at most the first 1,000.
+            duplicate_threshold: Cosine from which two pictures are near duplicates.
+        """
+        return self._quality.report(duplicate_threshold).page(offset, limit)
+
     def compact(self) -> None:
         """Build new main segments from the catalogue and swap them in; searches and writes go on."""
         with self._compacting:
@@ -211,31 +287,39 @@ class Collection:
     def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
         new = [item for item in items if item.id not in failed]
-        ids = [item.id for item in new]
-        while True:
-            known = self._catalogue.items(self._row.pk, ids)
-            prepared = prepare(new, known, self.encoder, self._limits)
-            with self._writes:
-                self._check_open()
-                # Embedding is slow and runs without the lock; what changed meanwhile is prepared anew.
-                if _hashes(self._catalogue.items(self._row.pk, ids)) == _hashes(known):
-                    self._commit([made for made in prepared.values() if isinstance(made, Prepared)], known)
-                    break
-        self._compact_if_needed()
-        return failed | self._results(new, known, prepared)
+        known = self.known([item.id for item in new])
+        prepared = prepare(new, known, self.encoder, self.limits)
+        outcomes = self.store(new, known, prepared)
+        truncated = {id_ for id_, made in prepared.items() if isinstance(made, Prepared) and made.truncated}
+        return failed | self._describe(outcomes, truncated)
 
-    def _commit(self, prepared: Sequence[Prepared], known: dict[str, StoredItem]) -> None:
-        if not prepared:
-            return
+    def _judge(self, prepared: Mapping[str, Prepared | Failed], known: Mapping[str, StoredItem]) -> Judgement:
+        """What the watch rules say of items that are about to be written, by the vectors they will then have."""
+        if not self.rules.any():
+            return Judgement({})
+        changes = [made.change for made in prepared.values() if isinstance(made, Prepared)]
+        partly_new = [known[change.id].pk for change in changes if change.kept]
+        stored = self._catalogue.item_vectors(self._row.generation_pk, partly_new)
+        vectors: dict[str, dict[Modality, Vector]] = {}
+        for change in changes:
+            old = stored.get(known[change.id].pk, {}) if change.kept else {}
+            kept = {modality: vector for modality, vector in old.items() if modality in change.kept}
+            vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in change.vectors.items()}
+        return self.rules.judge(vectors)
+
+    def _commit(
+        self, prepared: Sequence[Prepared], known: Mapping[str, StoredItem], also: Callable[[Connection], None]
+    ) -> None:
         pictures = {
             made.change.image_sha256: made.image
             for made in prepared
             if self.settings.store_originals and made.image is not None and made.change.image_sha256
         }
         with self._originals.stored(pictures):
-            written = self._catalogue.write(self._row, [made.change for made in prepared])
+            written = self._catalogue.write(self._row, [made.change for made in prepared], also)
         self._take_over(written)
-        replaced = {stored.item.image_sha256 for stored in known.values() if stored.item.image_sha256}
+        changed = (known[made.change.id] for made in prepared if made.change.id in known)
+        replaced = {stored.item.image_sha256 for stored in changed if stored.item.image_sha256}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
 
     def _take_over(self, written: Written) -> None:
@@ -247,29 +331,29 @@ class Collection:
                 log.exception("the %s index of %s missed a write and is replayed", modality, self.name)
                 index.reload()
 
-    def _results(
-        self, new: Sequence[NewItem], known: dict[str, StoredItem], prepared: dict[str, Prepared | Failed]
-    ) -> dict[str, Upserted | Failed]:
-        stored = self._catalogue.items(self._row.pk, [item.id for item in new])
+    def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
+        stored = self.known(list(outcomes))
         vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
+        flags = self.rules.flags_of(list(outcomes))
         results: dict[str, Upserted | Failed] = {}
-        for id_ in (item.id for item in new):
-            made = prepared.get(id_)
-            if isinstance(made, Failed):
-                results[id_] = made
+        for id_, outcome in outcomes.items():
+            if isinstance(outcome, Failed):
+                results[id_] = outcome
                 continue
             own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
-            status: Status = "unchanged" if made is None else "updated" if id_ in known else "created"
             modalities = tuple(modality for modality in MODALITIES if modality in own)
-            results[id_] = Upserted(id_, status, modalities, _alignment(own), bool(made and made.truncated))
+            alignment, own_flags = _alignment(own), flags.get(id_, ())
+            results[id_] = Upserted(id_, outcome, modalities, alignment, id_ in truncated, flags=own_flags)
         return results
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
-        stored = self._stored(result.id)
+        stored = self._catalogue.items(self._row.pk, [result.id]).get(result.id)
+        if stored is None:  # it was deleted meanwhile
+            return result
         scores: dict[str, float] = {}
-        if "image" in result.modalities:
-            vector = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk])[stored.pk]["image"]
-            found = self._indexes["image"].search(vector, MAX_DUPLICATES + 1)
+        vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
+        if "image" in vectors:
+            found = self._indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:
@@ -279,8 +363,7 @@ class Collection:
             scores.update(dict.fromkeys(same, 1.0))
         scores.pop(result.id, None)
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
-        duplicates = tuple(Duplicate(id_, score) for id_, score in best)
-        return Upserted(result.id, result.status, result.modalities, result.alignment, result.truncated, duplicates)
+        return replace(result, duplicates=tuple(Duplicate(id_, score) for id_, score in best))
 
     def _targets(self, request: SearchRequest) -> dict[Modality, float]:
         asked = self.settings.modality_weights if request.target is None else request.target
@@ -355,7 +438,20 @@ def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:
     return batches
 
 
-def _hashes(stored: dict[str, StoredItem]) -> dict[str, str]:
+def _both(first: Callable[[Connection], None], second: Callable[[Connection], None], connection: Connection) -> None:
+    first(connection)
+    second(connection)
+
+
+def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
+    if isinstance(prepared, Failed):
+        return prepared
+    if prepared is None:
+        return "unchanged"
+    return "updated" if is_known else "created"
+
+
+def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
     return {id_: item.content_hash for id_, item in stored.items()}
 
 
@@ -365,19 +461,3 @@ def _alignment(vectors: dict[Modality, Vector]) -> float | None:
         return None
     image, text = vectors["image"], vectors["text"]
     return float(image @ text / (np.linalg.norm(image) * np.linalg.norm(text)))
-
-
-def _encode_cursor(pk: int) -> str:
-    return base64.urlsafe_b64encode(str(pk).encode()).decode()
-
-
-def _decode_cursor(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    try:
-        pk = int(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        if 0 <= pk < 2**63:
-            return pk
-    except (ValueError, binascii.Error):
-        pass
-    raise CursorInvalid(f"{cursor!r} is not a cursor of this collection", "/cursor")

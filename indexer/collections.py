@@ -15,6 +15,7 @@ from indexer.collection import Collection
 from indexer.database import Database
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.originals import Originals
+from indexer.rules import Rules
 from indexer.types import CollectionInfo, CollectionSettings
 from models.encoder import Encoder
 from models.imaging import ImageLimits
@@ -51,7 +52,7 @@ class Collections:
             self._lock_file.close()
             raise
         self._catalogue = Catalogue(self.database)
-        self._originals = Originals(data_dir / "originals")
+        self.originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
         self._open: dict[str, Collection] = {}
         try:
@@ -129,7 +130,7 @@ class Collections:
             del self._open[name]
             collection.close()
             pictures = self._catalogue.delete_collection(row.pk)
-            self._originals.remove(pictures, self._catalogue.referenced_images)
+            self.originals.remove(pictures, self._catalogue.referenced_images)
             shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)
             if name == DEFAULT:
                 self.put(DEFAULT, self._default_settings)
@@ -147,7 +148,8 @@ class Collections:
                 f"collection {row.name!r} was embedded with model {row.settings.model!r} of fingerprint "
                 f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
             )
-        return Collection(row, self._catalogue, self._originals, self._index_folder(row), encoder, self._limits)
+        rules = Rules(self.database, self._catalogue, row, encoder, self._limits)
+        return Collection(row, self._catalogue, self.originals, self._index_folder(row), encoder, self._limits, rules)
 
     def _index_folder(self, row: CollectionRow) -> Path:
         return self._data_dir / "index" / str(row.pk) / str(row.generation_pk)

@@ -1,7 +1,7 @@
 """The catalogue's schema (SQLAlchemy Core) and its database: SQLite in WAL mode."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,9 @@ from indexer.errors import CatalogueIncompatible, StorageUnavailable
 SCHEMA_VERSION = 3
 _UPGRADABLE = (2,)
 """Versions that lack whole tables only, which are made on opening."""
+
+_CHUNK = 10_000
+"""Values in one IN list; SQLite allows 32,766 parameters."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -178,10 +181,13 @@ rules = Table(
     Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
     Column("name", String, nullable=False),
     Column("query", JSON, nullable=False),
+    # What items' vectors are compared with, by the model of this fingerprint: float32 [modalities, dimension].
+    Column("vectors", LargeBinary, nullable=False),
+    Column("fingerprint", String, nullable=False),
     Column("thresholds", JSON, nullable=False),
     Column("action", String, nullable=False),
     Column("webhook", String),
-    Column("secret", String),
+    Column("secret", String),  # signs what is sent to the webhook
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_pk", "name"),
     sqlite_autoincrement=True,
@@ -211,8 +217,9 @@ deliveries = Table(  # webhook calls still to be made
     Column("rule_pk", ForeignKey("rules.pk", ondelete="CASCADE"), nullable=False),
     Column("body", String, nullable=False),
     Column("attempts", Integer, nullable=False),
-    Column("due_at", UtcDateTime, nullable=False, index=True),
+    Column("due_at", UtcDateTime, nullable=False),
     Column("failure", String),
+    Index("deliveries_by_rule", "rule_pk", "due_at"),
     sqlite_autoincrement=True,
 )
 
@@ -255,6 +262,12 @@ class Database:
                 yield connection
         except OperationalError as error:
             raise StorageUnavailable(f"the catalogue cannot be written to: {error.orig}") from error
+
+
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Cut values into parts that each fit into one IN list."""
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
 
 
 def _open_engine(path: Path) -> Engine:

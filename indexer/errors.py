@@ -5,12 +5,15 @@ IndexerError
 ├── CollectionConflict      ├── ItemInvalid           ├── VectorInvalid
 ├── CollectionNameInvalid   ├── ItemRejected          ├── QueryInvalid
 ├── CursorInvalid           ├── OriginalMissing       ├── SourceInvalid
+├── RowInvalid              ├── SourceChanged         ├── RowRefused
 ├── UrlForbidden            ├── FetchFailed           ├── ContentTooLarge
 ├── ImageFetchFailed        ├── SourceForbidden
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 └── CatalogueIncompatible   └── DataFolderInUse
 """
+
+import re
 
 
 class IndexerError(Exception):
@@ -25,6 +28,11 @@ class IndexerError(Exception):
         super().__init__(detail)
         self.detail = detail
         self.pointer = pointer
+
+
+def error_code(error: Exception) -> str:
+    """The stable word for a kind of error, e.g. `item-invalid`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 class CatalogueIncompatible(IndexerError):
@@ -97,6 +105,18 @@ class QueryInvalid(IndexerError):
 
 class SourceInvalid(IndexerError):
     """A catalogue file or folder that cannot be read as one."""
+
+
+class RowInvalid(IndexerError):
+    """A row of a catalogue that names no item."""
+
+
+class RowRefused(IndexerError):
+    """A bad row of a job that was asked to fail at the first one."""
+
+
+class SourceChanged(IndexerError):
+    """A catalogue that is another one than when its job began."""
 
 
 class SourceForbidden(IndexerError):

@@ -44,21 +44,25 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
         weights: one per term, not all zero; a negative one pushes away.
         spreads: of each term's similarity over the collection.
     """
-    total = sum(map(abs, weights))
-    shares = [weight / total for weight in weights]
+    shares = _shares(weights)
     vector = sum(
         (share / s.std * e for share, s, e in zip(shares, spreads, embeddings, strict=True)), start=np.float32(0)
     )
-    cosine = sum((share * e for share, e in zip(shares, embeddings, strict=True)), start=np.float32(0))
     return ComposedQuery(
         vector=np.asarray(vector, dtype=np.float32),
         offset=sum(share * s.mean / s.std for share, s in zip(shares, spreads, strict=True)),
-        cosine_vector=np.asarray(cosine, dtype=np.float32),
+        cosine_vector=mean_vector(embeddings, weights),
         spread=Spread(
             sum(share * s.mean for share, s in zip(shares, spreads, strict=True)),
             sum(abs(share) * s.std for share, s in zip(shares, spreads, strict=True)),
         ),
     )
+
+
+def mean_vector(embeddings: Sequence[Vector], weights: Sequence[float]) -> Vector:
+    """[d], not unit length; its dot product with x is the weighted mean cosine of the terms with x."""
+    mean = sum((share * e for share, e in zip(_shares(weights), embeddings, strict=True)), start=np.float32(0))
+    return np.asarray(mean, dtype=np.float32)
 
 
 def fuse(
@@ -77,3 +81,8 @@ def fuse(
     shares[np.isnan(values)] = 0
     with np.errstate(invalid="ignore"):
         return np.asarray(scale.mean + scale.std * (np.nan_to_num(values) * shares).sum(0) / shares.sum(0))
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    total = sum(map(abs, weights))
+    return [weight / total for weight in weights]

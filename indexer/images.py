@@ -35,7 +35,7 @@ def load_image(
         ImageFetchFailed: It answered with an error, too late, or with too many redirects.
     """
     if reference[:5].lower() == "data:":
-        return _from_data_uri(reference, limits, pointer)
+        return decode_data_uri(reference, limits, pointer)
     if not is_url(reference):
         raise ItemInvalid("an image is a data: URI or an http(s) URL", pointer)
     with Fetcher(allowed) if fetcher is None else nullcontext(fetcher) as opened:
@@ -65,7 +65,7 @@ def fetch_image(
         raise ImageTooLarge(f"the picture has more than the {limits.max_bytes:,} bytes allowed") from error
 
 
-def _from_data_uri(uri: str, limits: ImageLimits, pointer: str) -> bytes:
+def decode_data_uri(uri: str, limits: ImageLimits, pointer: str = "/image") -> bytes:
     head, comma, body = uri[5:].partition(",")
     if not comma:
         raise ItemInvalid("a data: URI has the form data:image/jpeg;base64,...", pointer)

@@ -38,6 +38,10 @@ class Moments:
         """Take out vectors [n, d] that were added before."""
         self._change(vectors, -1)
 
+    def mean(self) -> NDArray[np.float64] | None:
+        """The vectors' centroid [d]; None of an empty set."""
+        return self._sum / self.count if self.count else None
+
     def spread(self, query: Vector) -> Spread:
         """Mean and standard deviation of query . x over the set.
 

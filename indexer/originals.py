@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from indexer.errors import StorageUnavailable
+
 _WRITERS = 8
 """Pictures written at a time."""
 
@@ -22,7 +24,11 @@ class Originals:
 
     @contextmanager
     def stored(self, contents: dict[str, bytes]) -> Iterator[None]:
-        """Store bytes by their SHA-256, durably, and keep them while the block commits what refers to them."""
+        """Store bytes by their SHA-256, durably, and keep them while the block commits what refers to them.
+
+        Raises:
+            StorageUnavailable: The disk is full or cannot be written to.
+        """
         with self._lock:
             self._in_flight.update(contents.keys())
         try:
@@ -43,6 +49,10 @@ class Originals:
         except FileNotFoundError:
             return None
 
+    def has(self, sha256: str) -> bool:
+        """Whether the bytes are stored."""
+        return self._path(sha256).exists()
+
     def remove(self, candidates: Iterable[str], referenced: Callable[[set[str]], set[str]]) -> None:
         """Remove those of `candidates` that nothing refers to and nobody is about to commit."""
         with self._lock:
@@ -57,11 +67,18 @@ class Originals:
         path = self._path(sha256)
         if path.exists():
             return
+        partial = path.with_name(f"{sha256}.{threading.get_ident()}.partial")
+        try:
+            self._write_durably(path, partial, data)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StorageUnavailable(f"a picture cannot be stored: {error.strerror}") from error
+
+    def _write_durably(self, path: Path, partial: Path, data: bytes) -> None:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_folder(path.parent.parent)
             sync_folder(self._folder)
-        partial = path.with_name(f"{sha256}.{threading.get_ident()}.partial")
         with partial.open("wb") as file:
             file.write(data)
             file.flush()

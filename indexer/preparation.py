@@ -6,19 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from indexer.catalogue import Change, StoredItem
-from indexer.errors import FingerprintMismatch, ItemInvalid, VectorInvalid
+from indexer.errors import FingerprintMismatch, IndexerError, ItemInvalid, VectorInvalid
 from indexer.types import MODALITIES, Failed, Modality, NewItem, Vector
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.imaging import ImageLimits, decode_image, image_type
 
 CHUNK = 32
-"""Items decoded at a time, so that a batch of large pictures does not lie in memory decoded all at once."""
+"""Items drafted at a time, so that a batch of many pictures does not lie in memory decoded all at once."""
 
 MAX_ID_LENGTH = 256
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An item that changed, checked, its picture decoded and resized, before it is embedded."""
+
+    item: NewItem
+    image_sha256: str | None
+    pixels: NDArray[np.uint8] | None
+    mime: str | None
+    embed_text: bool
+    given: dict[Modality, Vector]
+    kept: tuple[Modality, ...]
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,58 @@ def prepare(
         drafts = []
         for item in new[start : start + CHUNK]:
             try:
-                draft = _Draft.of(item, known.get(item.id), encoder, limits)
-            except (ModelError, ItemInvalid, VectorInvalid, FingerprintMismatch) as error:
+                drafted = draft(item, known.get(item.id), encoder, limits)
+            except (ModelError, IndexerError) as error:
                 made[item.id] = Failed(item.id, error)
                 continue
-            if draft is not None:
-                drafts.append(draft)
-        made.update(_embed(drafts, encoder))
+            if drafted is not None:
+                drafts.append(drafted)
+        made.update(embed(drafts, encoder))
+    return made
+
+
+def draft(item: NewItem, known: StoredItem | None, encoder: Encoder, limits: ImageLimits) -> Draft | None:
+    """Check an item against what is stored of it, and decode and resize its picture; None when it is unchanged.
+
+    Raises:
+        ItemInvalid: It cannot be stored, or has no content.
+        VectorInvalid, FingerprintMismatch: Its vectors cannot be used.
+        ImageError: Its picture cannot be used.
+    """
+    if error := check_id(item.id):
+        raise error
+    given = _given_vectors(item, encoder)
+    _check_storable(item)
+    sha256 = _image_sha256(item, known)
+    if sha256 is None and not _has_words(item.text) and not given:
+        raise ItemInvalid("an item needs an image or a text that is not blank")
+    if known and known.content_hash == content_hash(item, sha256):
+        return None
+    kept = _kept(item, sha256, known, given)
+    pixels, mime = None, known.item.image_type if known else None
+    if item.image is not None and "image" not in kept:
+        picture = decode_image(item.image, limits)
+        mime = image_type(item.image)
+        pixels = None if "image" in given else encoder.preprocess(picture)
+    embed_text = _has_words(item.text) and "text" not in kept and "text" not in given
+    return Draft(item, sha256, pixels, mime if sha256 else None, embed_text, given, kept)
+
+
+def embed(drafts: Sequence[Draft], encoder: Encoder) -> dict[str, Prepared | Failed]:
+    """Embed what is new in each draft, all of it together; by id what to write, or why it cannot be."""
+    pictures = [draft.pixels for draft in drafts if draft.pixels is not None]
+    texts = [draft.item.text or "" for draft in drafts if draft.embed_text]
+    image_vectors = iter(encoder.encode_pixels(pictures))
+    embedded = encoder.encode_texts(texts)
+    text_vectors = iter(zip(embedded.vectors, embedded.truncated.tolist(), strict=True))
+    made: dict[str, Prepared | Failed] = {}
+    for draft in drafts:
+        vectors, truncated = dict(draft.given), False
+        if draft.pixels is not None:
+            vectors["image"] = next(image_vectors)
+        if draft.embed_text:
+            vectors["text"], truncated = next(text_vectors)
+        made[draft.item.id] = _prepared(draft, vectors, truncated)
     return made
 
 
@@ -85,38 +143,10 @@ def content_hash(item: NewItem, image_sha256: str | None) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """An item that changed, checked and decoded, before it is embedded."""
-
-    item: NewItem
-    image_sha256: str | None
-    picture: Image.Image | None
-    mime: str | None
-    embed_text: bool
-    given: dict[Modality, Vector]
-    kept: tuple[Modality, ...]
-
-    @classmethod
-    def of(cls, item: NewItem, known: StoredItem | None, encoder: Encoder, limits: ImageLimits) -> "_Draft | None":
-        """Check an item against what is stored; None when it is unchanged."""
-        given = _given_vectors(item, encoder)
-        _check_storable(item)
-        if item.image is None and not _has_words(item.text) and not given:
-            raise ItemInvalid("an item needs an image or a text that is not blank")
-        sha256 = None if item.image is None else hashlib.sha256(item.image).hexdigest()
-        if known and known.content_hash == content_hash(item, sha256):
-            return None
-        kept = _kept(item, sha256, known, given)
-        picture = mime = None
-        if item.image is not None and known and "image" in kept:
-            mime = known.item.image_type
-        elif item.image is not None:
-            decoded = decode_image(item.image, limits)
-            mime = image_type(item.image)
-            picture = None if "image" in given else decoded
-        embed_text = _has_words(item.text) and "text" not in kept and "text" not in given
-        return cls(item, sha256, picture, mime, embed_text, given, kept)
+def _image_sha256(item: NewItem, known: StoredItem | None) -> str | None:
+    if item.image is not None:
+        return hashlib.sha256(item.image).hexdigest()
+    return known.item.image_sha256 if item.keep_image and known else None
 
 
 def _check_storable(item: NewItem) -> None:
@@ -160,24 +190,7 @@ def _kept(
     return tuple(modality for modality in MODALITIES if same[modality] and modality in reusable)
 
 
-def _embed(drafts: Sequence[_Draft], encoder: Encoder) -> dict[str, Prepared | Failed]:
-    pictures = [draft.picture for draft in drafts if draft.picture is not None]
-    texts = [draft.item.text or "" for draft in drafts if draft.embed_text]
-    image_vectors = iter(encoder.encode_images(pictures))
-    embedded = encoder.encode_texts(texts)
-    text_vectors = iter(zip(embedded.vectors, embedded.truncated.tolist(), strict=True))
-    made: dict[str, Prepared | Failed] = {}
-    for draft in drafts:
-        vectors, truncated = dict(draft.given), False
-        if draft.picture is not None:
-            vectors["image"] = next(image_vectors)
-        if draft.embed_text:
-            vectors["text"], truncated = next(text_vectors)
-        made[draft.item.id] = _prepared(draft, vectors, truncated)
-    return made
-
-
-def _prepared(draft: _Draft, vectors: dict[Modality, Vector], truncated: bool) -> Prepared | Failed:
+def _prepared(draft: Draft, vectors: dict[Modality, Vector], truncated: bool) -> Prepared | Failed:
     for modality, vector in vectors.items():
         # One NaN (half precision can overflow) would make every mean over the collection NaN, and so every score.
         if not np.isfinite(vector).all() or not vector.any():
@@ -187,7 +200,7 @@ def _prepared(draft: _Draft, vectors: dict[Modality, Vector], truncated: bool) -
     return Prepared(_change(draft, vectors), draft.item.image, truncated)
 
 
-def _change(draft: _Draft, vectors: dict[Modality, Vector]) -> Change:
+def _change(draft: Draft, vectors: dict[Modality, Vector]) -> Change:
     item = draft.item
     return Change(
         id=item.id,

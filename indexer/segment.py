@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.originals import sync_folder
-from indexer.types import Vector
+from indexer.types import Vector, VectorRows
 
 _FLAT, _SEQS, _ITEMS, _HEADER = "flat.faiss", "seqs.npy", "items.npy", "segment.json"
 _BLOCK = 8192
@@ -28,14 +28,6 @@ class Found(NamedTuple):
     """[k] primary keys of the items."""
     similarities: NDArray[np.float32]
     """[k] dot products with the query."""
-
-
-class Rows(NamedTuple):
-    """Vectors that can be found, ascending by sequence number."""
-
-    seqs: NDArray[np.int64]
-    items: NDArray[np.int64]
-    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,19 @@ class View(NamedTuple):
         parameters = faiss.SearchParameters(sel=self.selector) if self.selector else None  # type: ignore[call-arg]
         similarities, positions = self.flat.search(query[None, :], k, params=parameters)
         return Found(np.asarray(self.items[positions[0]]), similarities[0])
+
+    def positions(self) -> NDArray[np.int64]:
+        """Of the live vectors, ascending."""
+        if self.bits is None:
+            return np.arange(len(self.items))
+        return np.flatnonzero(np.unpackbits(self.bits, count=len(self.items), bitorder="little"))
+
+    def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors [n, d] at these positions; none may be appended meanwhile."""
+        # Read in place: `reconstruct_batch` starts threads for each call, which costs more than the copying.
+        # The stubs of faiss do not know what a flat index has beside others.
+        stored = faiss.rev_swig_ptr(self.flat.get_xb(), self.flat.ntotal * self.flat.d)  # type: ignore[attr-defined]
+        return np.asarray(stored.reshape(-1, self.flat.d)[positions])
 
 
 class Segment:
@@ -122,12 +127,12 @@ class Segment:
         """Sequence numbers of the vectors that can be found, ascending."""
         return np.asarray(self._seqs[~self._hidden])
 
-    def append(self, seqs: Sequence[int], items: Sequence[int], vectors: NDArray[np.float32]) -> None:
-        """Add vectors [n, d] with higher sequence numbers than all before; no view may be in use meanwhile."""
-        self._index.add(np.ascontiguousarray(vectors))
-        self._seqs = np.concatenate([self._seqs, np.asarray(seqs, dtype=np.int64)])
-        self._items = np.concatenate([self._items, np.asarray(items, dtype=np.int64)])
-        self._hidden = np.concatenate([self._hidden, np.zeros(len(seqs), dtype=bool)])
+    def append(self, rows: VectorRows) -> None:
+        """Add vectors with higher sequence numbers than all before; no view may be in use meanwhile."""
+        self._index.add(np.ascontiguousarray(rows.vectors))
+        self._seqs = np.concatenate([self._seqs, rows.seqs])
+        self._items = np.concatenate([self._items, rows.items])
+        self._hidden = np.concatenate([self._hidden, np.zeros(len(rows.seqs), dtype=bool)])
         self._view = self._by_item = None
 
     def hide(self, seqs: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -139,12 +144,14 @@ class Segment:
             self._view = None
         return self._vectors(positions)
 
-    def rows(self, seqs: NDArray[np.int64]) -> Rows:
+    def rows(self, seqs: NDArray[np.int64]) -> VectorRows:
         """Those of the ascending `seqs` that can be found here."""
         positions = self._positions(seqs)
-        return Rows(np.asarray(self._seqs[positions]), np.asarray(self._items[positions]), self._vectors(positions))
+        return VectorRows(
+            np.asarray(self._seqs[positions]), np.asarray(self._items[positions]), self._vectors(positions)
+        )
 
-    def blocks(self, after_seq: int = 0) -> Iterator[Rows]:
+    def blocks(self, after_seq: int = 0) -> Iterator[VectorRows]:
         """All that can be found here from after a sequence number, in blocks of bounded memory."""
         start = int(np.searchsorted(self._seqs, after_seq, side="right"))
         for first in range(start, len(self._seqs), _BLOCK):

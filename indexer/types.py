@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,20 @@ from models.errors import ModelError
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Status = Literal["created", "updated", "unchanged"]
+Action = Literal["flag", "reject"]
 Vector: TypeAlias = NDArray[np.float32]
 DEFAULT_WEIGHTS: Mapping[Modality, float] = {"image": 1.0, "text": 0.3}
+
+
+class VectorRows(NamedTuple):
+    """Stored vectors of one modality, ascending by sequence number; float32 values that are exact float16."""
+
+    seqs: NDArray[np.int64]
+    """[n]"""
+    items: NDArray[np.int64]
+    """[n] primary keys of their items."""
+    vectors: NDArray[np.float32]
+    """[n, dimension]"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,8 @@ class NewItem:
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: Mapping[Modality, list[float]] | None = None
     fingerprint: str | None = None
+    keep_image: bool = False
+    """Without an `image`, whether the stored one stays: it could not be had again, which is no wish to lose it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,20 @@ class Duplicate:
 
     id: str
     score: float
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A watch rule matched an item; with the action `reject` the item was kept out, and need not be there."""
+
+    item: str
+    rule: str
+    action: Action
+    modality: Modality
+    """Whose vector exceeds the rule's threshold the most."""
+    score: float
+    """The cosine, as search shows it in `scores`."""
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,7 @@ class Upserted:
     alignment: float | None
     truncated: bool
     duplicates: tuple[Duplicate, ...] = ()
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +85,10 @@ class Failed:
 
     id: str
     error: IndexerError | ModelError
+
+
+Outcome: TypeAlias = Status | Failed
+"""What became of an item."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +114,34 @@ class Term:
     image: bytes | None = None
     item: str | None = None
     vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class NewRule:
+    """A watch rule as a client wants it; an item is matched where any of its cosines reaches its threshold."""
+
+    name: str
+    terms: tuple[Term, ...]
+    thresholds: Mapping[Modality, float]
+    action: Action
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A watch rule as stored, which judges each item that enters from then on.
+
+    A text or picture among the terms is kept, so that the rule can be embedded by another model. Of an item or vector
+    among them the vector is kept, which holds for the model that made it only: a rule with such a term judges nothing
+    under another model, until it is put again.
+    """
+
+    name: str
+    terms: tuple[Term, ...]
+    thresholds: Mapping[Modality, float]
+    action: Action
+    webhook: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)

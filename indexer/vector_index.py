@@ -11,10 +11,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalogue import Catalogue, CollectionRow, VectorRow
+from indexer.catalogue import Catalogue, CollectionRow
 from indexer.moments import Moments, Spread
 from indexer.segment import Found, Header, Segment, write_segment
-from indexer.types import Modality, Vector
+from indexer.snapshot import Snapshot
+from indexer.types import Modality, Vector, VectorRows
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class VectorIndex:
         with self._replayed():
             return self._main.live, self._delta.live, self._main.memory_bytes + self._delta.memory_bytes
 
-    def apply(self, added: Sequence[VectorRow], dropped: Sequence[int]) -> None:
+    def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
         with self._replayed():
             self._stale = True  # until all of it is done
@@ -59,7 +60,8 @@ class VectorIndex:
             for segment in (self._main, self._delta):
                 self._moments.remove(segment.hide(gone))
             # A replay may have been first to see this write.
-            self._append([row for row in added if row.seq > self._last_seq])
+            new = added.seqs > self._last_seq
+            self._append(VectorRows(added.seqs[new], added.items[new], added.vectors[new]))
             self._stale = False
 
     def reload(self) -> None:
@@ -91,6 +93,18 @@ class VectorIndex:
         with self._replayed():
             return self._moments.spread(query)
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes with every write to the vectors: the last sequence number grows, or the number of live ones falls."""
+        with self._replayed():
+            return self._last_seq, self._main.live + self._delta.live
+
+    def snapshot(self) -> Snapshot:
+        """The vectors that can be found now, to be read without holding up searches and writes."""
+        with self._replayed():
+            views, version, centroid = (self._main.view(), self._delta.view()), self.version, self._moments.mean()
+        return Snapshot(*views, self._lock, version, centroid)
+
     def needs_compaction(self) -> bool:
         """Whether enough vectors are outside the main segment, or hidden in it."""
         with self._lock:
@@ -113,7 +127,7 @@ class VectorIndex:
             delta = Segment.empty(self._row.dimension)
             with self._replayed():
                 for rows in self._delta.blocks(after_seq=header.built_to_seq):
-                    delta.append(rows.seqs.tolist(), rows.items.tolist(), rows.vectors)
+                    delta.append(rows)
                 self._main, self._delta = main, delta
         self._remove_other_mains(self._main_folder(header))
 
@@ -128,8 +142,8 @@ class VectorIndex:
         moments = Moments(self._row.dimension)
         stored = [np.empty(0, dtype=np.int64)]
         for block in self._blocks(after_seq=0):
-            moments.add(np.stack([row.vector for row in block]))
-            stored.append(np.array([row.seq for row in block], dtype=np.int64))
+            moments.add(block.vectors)
+            stored.append(block.seqs)
             found += self._differences(block, segments)
         indexed = np.concatenate([segment.live_seqs() for segment in segments])
         left = np.setdiff1d(indexed, np.concatenate(stored))
@@ -138,12 +152,12 @@ class VectorIndex:
             found.append(f"the mean and covariance of the {self._modality} vectors are not those of the catalogue")
         return found
 
-    def _differences(self, block: Sequence[VectorRow], segments: Sequence[Segment]) -> Iterator[str]:
-        missing = {row.seq: row for row in block}
+    def _differences(self, block: VectorRows, segments: Sequence[Segment]) -> Iterator[str]:
+        missing = dict(zip(block.seqs.tolist(), range(len(block.seqs)), strict=True))
         for segment in segments:
             for seq, item, vector in zip(*segment.rows(np.array(list(missing), dtype=np.int64)), strict=True):
                 row = missing.pop(int(seq))
-                if item != row.item_pk or not np.array_equal(vector, row.vector):
+                if item != block.items[row] or not np.array_equal(vector, block.vectors[row]):
                     yield f"{self._modality} vector {seq} differs between catalogue and index"
         yield from (f"{self._modality} vector {seq} is in the catalogue but not in the index" for seq in missing)
 
@@ -167,12 +181,11 @@ class VectorIndex:
             self._append(block)
         self._stale = False
 
-    def _append(self, rows: Sequence[VectorRow]) -> None:
-        if rows:
-            vectors = np.stack([row.vector for row in rows])
-            self._delta.append([row.seq for row in rows], [row.item_pk for row in rows], vectors)
-            self._moments.add(vectors)
-            self._last_seq = rows[-1].seq
+    def _append(self, rows: VectorRows) -> None:
+        if len(rows.seqs):
+            self._delta.append(rows)
+            self._moments.add(rows.vectors)
+            self._last_seq = int(rows.seqs[-1])
 
     def _hide_dropped(self, segment: Segment) -> None:
         """Hide what the catalogue no longer has."""
@@ -204,20 +217,19 @@ class VectorIndex:
 
     def _build(self, stop: threading.Event) -> Header | None:
         index = faiss.IndexFlatIP(self._row.dimension)
-        seqs: list[int] = []
-        items: list[int] = []
+        seqs, items = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for block in self._blocks(after_seq=0):
             if stop.is_set():
                 return None
-            index.add(np.stack([row.vector for row in block]))
-            seqs += [row.seq for row in block]
-            items += [row.item_pk for row in block]
-        header = Header(self._row.fingerprint, self._row.generation_key, seqs[-1] if seqs else 0, len(seqs))
-        numbers: tuple[NDArray[np.int64], NDArray[np.int64]] = (np.array(seqs, np.int64), np.array(items, np.int64))
-        write_segment(self._main_folder(header), header, *numbers, index)
+            index.add(block.vectors)
+            seqs.append(block.seqs)
+            items.append(block.items)
+        built_to = int(seqs[-1][-1]) if len(seqs) > 1 else 0
+        header = Header(self._row.fingerprint, self._row.generation_key, built_to, index.ntotal)
+        write_segment(self._main_folder(header), header, np.concatenate(seqs), np.concatenate(items), index)
         return header
 
-    def _blocks(self, *, after_seq: int) -> Iterator[list[VectorRow]]:
+    def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
 
     def _main_folder(self, header: Header) -> Path:

@@ -43,8 +43,14 @@ class Encoder(Protocol):
     def logit_scale(self) -> float:
         """Temperature of the contrastive softmax: logits are `logit_scale * cosine`."""
 
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop an RGB picture as the model was trained: uint8 [height, width, 3]."""
+
+    def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
+
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Embed RGB pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
+        """Preprocess and embed RGB pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
 
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Embed texts; longer ones than the model's context are truncated and reported, never refused."""
@@ -102,9 +108,28 @@ class DualEncoder:
             float32 [n, dimension], unit length; [] gives shape (0, dimension).
         """
         rows = [np.empty((0, self.dimension), dtype=np.float32)]
-        for start in range(0, len(images), MAX_IMAGES):
-            pixels = [self.manifest.preprocessing.pixels(image) for image in images[start : start + MAX_IMAGES]]
-            rows.append(self._image.run(np.stack(pixels)))
+        for start in range(0, len(images), MAX_IMAGES):  # few at a time, as all would be much memory
+            pixels = [self.preprocess(image) for image in images[start : start + MAX_IMAGES]]
+            rows.append(self.encode_pixels(pixels))
+        return np.concatenate(rows)
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Resize and crop one RGB picture.
+
+        Returns:
+            uint8 [height, width, 3].
+        """
+        return self.manifest.preprocessing.pixels(image)
+
+    def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Embed preprocessed pictures.
+
+        Returns:
+            float32 [n, dimension], unit length; [] gives shape (0, dimension).
+        """
+        rows = [np.empty((0, self.dimension), dtype=np.float32)]
+        batches = (pixels[start : start + MAX_IMAGES] for start in range(0, len(pixels), MAX_IMAGES))
+        rows += [self._image.run(np.stack(batch)) for batch in batches]
         return np.concatenate(rows)
 
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:

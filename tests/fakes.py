@@ -33,11 +33,14 @@ class FakeEncoder:
         self.encoded_texts = 0
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        self.encoded_images += len(images)
-        rows = []
-        for image in images:
-            pixels = np.asarray(image.convert("RGB").resize((8, 8)), dtype=np.float32)
-            rows.append(self._vector(pixels.mean((0, 1)), pixels.tobytes()))
+        return self.encode_pixels([self.preprocess(image) for image in images])
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(image.convert("RGB").resize((8, 8)))
+
+    def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        self.encoded_images += len(pixels)
+        rows = [self._vector(np.mean(picture, (0, 1)), picture.astype(np.float32).tobytes()) for picture in pixels]
         return np.array(rows, dtype=np.float32).reshape(-1, self.dimension)
 
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:

@@ -2,7 +2,6 @@
 
 import base64
 import ipaddress
-import mimetypes
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -45,6 +44,10 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
+    def lines(self, path: str) -> list[str]:
+        """The lines of a text; raises as `send`."""
+        return self._request("GET", path, None).text.splitlines()
+
     def send(self, method: str, path: str, json: object = None) -> Any:
         """Send one request, and again after a pause while the server is away; give the answer's JSON.
 
@@ -52,6 +55,9 @@ class Client:
             RequestRefused: The server answered with a problem.
             CommandFailed: It could not be reached.
         """
+        return self._request(method, path, json).json()
+
+    def _request(self, method: str, path: str, json: object) -> httpx.Response:
         for attempt in range(self._attempts):
             last = attempt == self._attempts - 1
             pause_s = min(0.5 * 2**attempt, 10.0)
@@ -62,7 +68,7 @@ class Client:
                     raise CommandFailed(f"no server answers at {self._url}: {error}") from error
             else:
                 if response.status_code not in RETRY_STATUSES or last:
-                    return _read(response)
+                    return _accepted(response)
                 pause_s = max(pause_s, _asked_pause_s(response))
             time.sleep(pause_s)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -73,15 +79,15 @@ def collection_path(name: str, *rest: str) -> str:
     return "/".join(["/v1/collections", quote(name, safe=""), *rest])
 
 
-def data_uri(path: Path) -> str:
-    """A file as a `data:` URI."""
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{media_type};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def data_uri(picture: Path | bytes) -> str:
+    """A picture's file, or its bytes, as a `data:` URI; the server judges its type by the bytes."""
+    data = picture if isinstance(picture, bytes) else picture.read_bytes()
+    return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
-def _read(response: httpx.Response) -> Any:
+def _accepted(response: httpx.Response) -> httpx.Response:
     if response.is_success:
-        return response.json()
+        return response
     try:
         problem = response.json()
         detail = f"{problem['title']}: {problem['detail']}"

@@ -1,6 +1,6 @@
 """`sightline ingest`: a catalogue into a running server."""
 
-from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,41 +9,101 @@ import typer
 from app.cli.client import Client, RequestRefused, collection_path
 from app.cli.console import err, out, print_json
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
-from app.cli.progress import summary
 
 if TYPE_CHECKING:
-    from indexer.ingest import IngestReport
+    from app.cli.report import IngestReport
     from indexer.sources import Source
 
 ATTEMPTS = 8
 """About a minute of patience with a server that restarts."""
 
-SHOWN_ERRORS = 20
+SHOWN_ROWS = 20
+
+
+class Mode(StrEnum):
+    """What becomes of items that the catalogue does not hold."""
+
+    upsert = "upsert"
+    sync = "sync"
+
+
+class OnError(StrEnum):
+    """What becomes of a job with a bad row."""
+
+    skip = "skip"
+    fail = "fail"
 
 
 def ingest(
-    source: Annotated[Path, typer.Argument(metavar="FILE|FOLDER", help="A CSV file, or a folder of pictures.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A catalogue file or a folder of pictures here, or an URL that the server reads."
+        ),
+    ],
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="The server reads SOURCE, a path of its machine, as a job.")
+    ] = False,
+    mode: Annotated[Mode, typer.Option(help="sync also deletes what the catalogue lacks; a job only.")] = Mode.upsert,
+    on_error: Annotated[OnError, typer.Option(help="Whether a job goes on after a bad row.")] = OnError.skip,
+    expect_deletes: Annotated[int | None, typer.Option(help="Most items that a sync may delete.", min=0)] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
     api_key: ApiKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a catalogue to a running server. Exits with 1 if a row could not be stored; run again to go on."""
-    from app.cli.sending import send_source
-    from indexer.sources import read_source
+    """Take a catalogue into a running server: CSV, JSON Lines, Parquet, WebDataset, zip, or a folder of pictures.
 
-    rows = read_source(source)
+    Exits with 1 if a row could not be stored; run again to go on. A local catalogue is sent from here, in batches.
+    """
+    as_job = on_server or "://" in source
+    if mode is Mode.sync and not as_job:
+        raise typer.BadParameter("a sync is a job: give --on-server and a path of the server, or an URL")
+    rows = None if as_job else _read(Path(source), quiet=as_json)
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         _require_collection(client, collection)
-        if not as_json:
-            err.print(f"Reading {rows.path}: {_describe(rows)}", highlight=False, markup=False)
-        report = send_source(client, collection_path(collection, "items"), rows)
+        if rows is not None:
+            report = _send(client, collection, rows)
+        else:
+            options = {"on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
+            job = client.send("POST", collection_path(collection, "ingest"), json={"source": source, **options})
+            if detach:
+                print_json(job)
+                return
+            report = _follow(client, job)
     if as_json:
-        print_json(_as_dict(report))
+        print_json(report.as_dict())
     else:
         _print_report(report)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _read(path: Path, *, quiet: bool) -> "Source":
+    from indexer.sources import read_source
+
+    source = read_source(path)
+    if not quiet:
+        err.print(f"Reading {source.name}: {_describe(source)}", highlight=False, markup=False)
+    return source
+
+
+def _send(client: Client, collection: str, source: "Source") -> "IngestReport":
+    from app.cli.sending import send_source
+
+    return send_source(client, collection_path(collection, "items"), source)
+
+
+def _follow(client: Client, job: dict[str, Any]) -> "IngestReport":
+    from app.cli.following import check_success, follow, report_of
+
+    job = follow(client, job)
+    report = report_of(client, job)
+    if job["state"] != "succeeded":
+        _print_report(report)
+    check_success(job)
+    return report
 
 
 def _require_collection(client: Client, name: str) -> None:
@@ -59,16 +119,12 @@ def _describe(source: "Source") -> str:
     mapping = source.mapping
     parts = {"id": mapping.id, "image": mapping.image, "text": mapping.text, "metadata": ", ".join(mapping.metadata)}
     columns = "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
-    return f"{source.total} rows, {columns}"
-
-
-def _as_dict(report: "IngestReport") -> dict[str, Any]:
-    return asdict(report) | {"done": report.done, "failed": report.failed}
+    return columns or "rows by their numbers"
 
 
 def _print_report(report: "IngestReport") -> None:
-    out.print(summary(report), highlight=False)
-    for error in report.errors[:SHOWN_ERRORS]:
-        err.print(f"  row {error.row} ({error.id}): {error.detail}", highlight=False, markup=False, soft_wrap=True)
-    if report.failed > SHOWN_ERRORS:
-        err.print(f"  and {report.failed - SHOWN_ERRORS} more; --json lists all", highlight=False)
+    out.print(report.summary(), highlight=False)
+    for row in report.rows[:SHOWN_ROWS]:
+        err.print(f"  row {row.row} ({row.id}): {row.detail}", highlight=False, markup=False, soft_wrap=True)
+    if len(report.rows) > SHOWN_ROWS:
+        err.print(f"  and {len(report.rows) - SHOWN_ROWS} more; --json lists all", highlight=False)

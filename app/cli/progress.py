@@ -10,7 +10,7 @@ from rich.text import Text
 from app.cli.console import err
 
 if TYPE_CHECKING:
-    from indexer.ingest import IngestReport
+    from app.cli.report import IngestReport
 
 
 def _columns() -> list[ProgressColumn]:
@@ -32,28 +32,13 @@ def sample_progress() -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def ingest_progress(title: str, total: int) -> Iterator[Callable[["IngestReport"], None]]:
+def ingest_progress(title: str, total: int | None) -> Iterator[Callable[["IngestReport"], None]]:
     """Show a bar on stderr with the rate and the time left; gives the function to report with."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*_columns(), console=err) as progress:
         task = progress.add_task(title, total=total)
 
         def show(report: "IngestReport") -> None:
             failed = f" [red]{report.failed} failed[/]" if report.failed else ""
-            progress.update(task, completed=report.done, description=title + failed)
+            progress.update(task, completed=report.done, total=report.total, description=title + failed)
 
         yield show
-
-
-def summary(report: "IngestReport") -> str:
-    """What became of the rows, in one line."""
-    return (
-        f"{report.done} of {report.total} rows: {report.created} created, {report.updated} updated, "
-        f"{report.unchanged} unchanged, {report.failed} failed"
-    )

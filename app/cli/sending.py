@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from app.cli.client import Client, RequestRefused, data_uri
 from app.cli.progress import ingest_progress
-from indexer.ingest import IngestReport, RowError
+from app.cli.report import IngestReport
+from indexer.job_store import RowReport
 from indexer.sources import BadRow, Row, Source
 
 BATCH_ITEMS = 64
@@ -35,8 +35,8 @@ def send_source(client: Client, path: str, source: Source) -> IngestReport:
     Args:
         path: Where batches of items are posted to.
     """
-    report = IngestReport(source.total)
-    with ingest_progress("Ingesting", source.total) as show, ThreadPoolExecutor(IN_FLIGHT) as pool:
+    report = IngestReport(source.count())
+    with ingest_progress("Ingesting", report.total) as show, ThreadPoolExecutor(IN_FLIGHT) as pool:
         in_flight: deque[Future[_Outcome]] = deque()
         for batch in _batches(_entries(source, report)):
             in_flight.append(pool.submit(_post, client, path, batch))
@@ -69,7 +69,9 @@ def _post(client: Client, path: str, batch: list[_Entry]) -> _Outcome:
 def _count(outcome: _Outcome, report: IngestReport) -> None:
     for entry, result in outcome:
         if "error" in result:
-            report.errors.append(RowError(entry.number, entry.item["id"], result["error"]["detail"]))
+            problem = result["error"]
+            code = problem.get("type", "row-refused")
+            report.fail(RowReport("error", entry.number, entry.item["id"], code, problem["detail"]))
         else:
             report.count(result["status"])
 
@@ -77,20 +79,26 @@ def _count(outcome: _Outcome, report: IngestReport) -> None:
 def _entries(source: Iterable[Row | BadRow], report: IngestReport) -> Iterator[_Entry]:
     for row in source:
         if isinstance(row, BadRow):
-            report.errors.append(RowError(row.number, row.id, row.detail))
+            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.detail))
+            continue
+        if row.image_fault:
+            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.image_fault))
             continue
         try:
             yield _entry(row)
         except OSError as error:
-            report.errors.append(RowError(row.number, row.id, f"the picture cannot be read: {error.strerror}"))
+            detail = f"the picture cannot be read: {error.strerror}"
+            report.fail(RowReport("error", row.number, row.id, "row-invalid", detail))
 
 
 def _entry(row: Row) -> _Entry:
     item: dict[str, Any] = {"id": row.id, "metadata": row.metadata}
     if row.text is not None:
         item["text"] = row.text
-    if row.image is not None:
-        item["image"] = data_uri(row.image) if isinstance(row.image, Path) else row.image
+    if isinstance(row.image, str):
+        item["image"] = row.image
+    elif row.image is not None:
+        item["image"] = data_uri(row.image)
     return _Entry(row.number, item, len(item.get("image", "")) + len(row.text or ""))
 
 

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from rich.table import Table
+from sqlalchemy import Connection
 
 from app.cli.console import CommandFailed, out
-from app.cli.progress import ingest_progress, sample_progress, summary
+from app.cli.progress import ingest_progress, sample_progress
+from app.cli.report import IngestReport
 from app.cli.search import hit_table
 from app.cli.serve import address, leave_on_sigterm, listen, run_server
 from app.sample import draw_sample
 from app.settings import Settings
 from app.state import Resources, open_resources
 from indexer.ingest import ingest
+from indexer.job_store import ChunkReport
 from indexer.sources import Source, read_source
 from indexer.types import SearchRequest, Term
 
@@ -40,12 +43,17 @@ def _sample(folder: Path) -> Path:
 
 
 def _ingest(resources: Resources, source: Source) -> None:
-    collection, limits = resources.collections.get("default"), resources.settings.image_limits
-    with ingest_progress("Ingesting", source.total) as show:
-        report = ingest(collection, source, limits=limits, on_progress=show)
-    out.print(summary(report), highlight=False)
+    report = IngestReport(source.count())
+    with ingest_progress("Ingesting", report.total) as show:
+
+        def on_chunk(chunk: ChunkReport, _: Connection) -> None:
+            report.add(chunk)
+            show(report)
+
+        ingest(resources.collections.get("default"), source.rows(), resources.load_picture, on_chunk)
+    out.print(report.summary(), highlight=False)
     if report.done == report.failed:
-        raise CommandFailed(f"nothing of {source.path} could be stored")
+        raise CommandFailed(f"nothing of {source.name} could be stored")
 
 
 def _answers(resources: Resources, query: str) -> Table:

@@ -23,6 +23,8 @@ export const search = (collection, query, limit, offset) =>
 export const browse = (collection, limit, cursor) =>
   call(at(collection, `/items?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`));
 
+export const quality = (collection, limit, offset) => call(at(collection, `/quality?limit=${limit}&offset=${offset}`));
+
 // Pictures are sent small: no model looks at more than a few hundred pixels, and a phone's photo has thousands.
 export async function toDataUri(file, longest = 512) {
   const bitmap = await createImageBitmap(file).catch(() => {

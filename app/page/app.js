@@ -1,12 +1,14 @@
-// The page's state is one query: text, picture, or "like this item"; what can be linked stands in the address.
+// The page's state is one query (text, picture, or "like this item") or the quality view; what can be linked stands in
+// the address.
 import {browse, listCollections, search, toDataUri} from "./api.js";
 import {appendCards, showDetail} from "./gallery.js";
+import {makeQuality} from "./quality.js";
 
 const PAGE = 24;
 const EXAMPLES = ["red dress", "striped shirt", "black shoes", "leather bag", "sunglasses"];
 
 const $ = (id) => document.getElementById(id);
-const state = {collection: "default", text: "", picture: null, item: null, shown: 0, cursor: null, run: 0};
+const state = {view: null, collection: "default", text: "", picture: null, item: null, shown: 0, cursor: null, run: 0};
 
 function query() {
   if (state.item) return {item: state.item};
@@ -17,6 +19,7 @@ function query() {
 function readAddress() {
   const parameters = new URLSearchParams(location.search);
   Object.assign(state, {
+    view: parameters.get("view"),
     collection: parameters.get("c") || "default",
     text: parameters.get("q") || "",
     item: parameters.get("item"),
@@ -29,6 +32,7 @@ function writeAddress() {
   if (state.collection !== "default") parameters.set("c", state.collection);
   if (state.text) parameters.set("q", state.text);
   if (state.item) parameters.set("item", state.item);
+  if (state.view) parameters.set("view", state.view);
   history.pushState(null, "", parameters.size ? `?${parameters}` : location.pathname);
 }
 
@@ -69,6 +73,19 @@ async function load(more = false) {
   }
 }
 
+async function loadQuality() {
+  const run = ++state.run;
+  say("Looking at all vectors …");
+  try {
+    const view = await makeQuality(state.collection);
+    if (run !== state.run) return; // something else was asked for meanwhile
+    $("quality").replaceChildren(...view);
+    say("");
+  } catch (error) {
+    if (run === state.run) say(error.message, true);
+  }
+}
+
 async function searchPage(wanted, offset) {
   const answer = await search(state.collection, wanted, PAGE, offset);
   const more = answer.hits.length === PAGE && offset + PAGE < answer.total;
@@ -83,6 +100,18 @@ async function browsePage(cursor) {
 }
 
 function show() {
+  const judging = state.view === "quality";
+  $("search").hidden = $("gallery").hidden = judging;
+  $("quality").hidden = !judging;
+  $("to-quality").href = `/?${new URLSearchParams({...(state.collection === "default" ? {} : {c: state.collection}), view: "quality"})}`;
+  $("to-quality").setAttribute("aria-current", judging ? "page" : "false");
+  $("quality").replaceChildren();
+  if (judging) {
+    $("gallery").replaceChildren();
+    $("more").hidden = true;
+    loadQuality();
+    return;
+  }
   $("query").value = state.text;
   $("picture").hidden = !state.picture;
   if (state.picture) $("picture").querySelector("img").src = state.picture;
@@ -103,7 +132,7 @@ function findLike(hit) {
 
 async function findPicture(file) {
   try {
-    find({picture: await toDataUri(file)});
+    find({picture: await toDataUri(file), view: null});
   } catch (error) {
     say(error.message, true);
   }
@@ -133,7 +162,7 @@ function listen() {
   });
   addEventListener("keydown", (event) => {
     const typing = event.target.matches("input, select");
-    if (event.key === "/" && !typing) { event.preventDefault(); $("query").focus(); }
+    if (event.key === "/" && !typing && !state.view) { event.preventDefault(); $("query").focus(); }
     if (event.key === "Escape" && event.target === $("query")) find({text: "", picture: null});
     if (event.key === "Enter" && event.target.matches(".pick")) $("file").click();
   });

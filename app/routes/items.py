@@ -49,13 +49,18 @@ async def put_item(
 
 @router.post("", summary="Store a batch of items", responses=WRITING)
 def post_items(
-    body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage, resources: TheResources
+    body: schemas.BatchBody,
+    query: Annotated[schemas.BatchQuery, Query()],
+    collection: TheCollection,
+    load_image: LoadImage,
+    resources: TheResources,
 ) -> schemas.BatchResults:
     """Each item is answered for itself, in order; a bad one stops no other."""
     limit = resources.settings.max_batch_items
     if len(body.items) > limit:
         raise BatchTooLarge(f"{len(body.items)} items in one request; at most {limit} are allowed", "/items")
-    return schemas.BatchResults(results=store_batch(collection, body.items, load_image))
+    results = store_batch(collection, body.items, load_image, find_duplicates=query.duplicates)
+    return schemas.BatchResults(results=results)
 
 
 @router.get("", summary="List items", responses=READING | problems(400))

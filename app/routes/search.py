@@ -6,10 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import ImageLoader, LoadImage, TheCollection, image_url
+from app.dependencies import LoadImage, TheCollection, image_url
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import form_document, is_form, read_body
 from app.openapi import READING, WRITING
+from app.queries import blame_pictures, load_terms
 from app.responses import model_response
 from app.schemas import search as schemas
 from app.schemas.base import JsonObject
@@ -44,9 +45,8 @@ _UPLOAD_BODY = {
 @router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING)
 def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
-    pictures = [number for number, term in enumerate(body.query) if term.image is not None]
-    with blame(_pointer(body.query, pictures[0]) if len(pictures) == 1 else "/query"):
-        return _search(collection, _terms(body.query, load_image), body)
+    with blame_pictures(body.query):
+        return _search(collection, load_terms(body.query, load_image), body)
 
 
 @router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING)
@@ -73,23 +73,6 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
         return await run_in_threadpool(_search, collection, terms, body)
-
-
-def _terms(query: Sequence[schemas.Term], load_image: ImageLoader) -> list[types.Term]:
-    return [
-        types.Term(
-            weight=term.weight,
-            text=term.text,
-            image=None if term.image is None else load_image(term.image, _pointer(query, number)),
-            item=term.item,
-            vector=term.vector,
-        )
-        for number, term in enumerate(query)
-    ]
-
-
-def _pointer(query: Sequence[schemas.Term], number: int) -> str:
-    return "/query/image" if len(query) == 1 else f"/query/{number}/image"
 
 
 def _search(collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions) -> Response:

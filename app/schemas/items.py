@@ -60,6 +60,14 @@ class Duplicate(Schema):
     score: float = Field(description="Cosine; 1.0 for identical bytes.")
 
 
+class ItemFlag(Schema):
+    """A watch rule that the item matches."""
+
+    rule: str = Field(examples=["weapons"])
+    modality: Modality = Field(description="Whose vector exceeds its threshold the most.")
+    score: float = Field(description="Cosine, as search tells it in `scores`.", examples=[0.31])
+
+
 class StoredItem(Schema):
     """An acknowledged item: durable, and found by the next search."""
 
@@ -68,6 +76,7 @@ class StoredItem(Schema):
     modalities: list[Modality]
     alignment: float | None = Field(description="Cosine of its image and its text, when it has both.")
     truncated: bool = Field(description="The text was longer than the model reads; its end was not embedded.")
+    flags: list[ItemFlag] = Field(description="What the watch rules of the collection found, by their names.")
 
     @classmethod
     def of(cls, upserted: types.Upserted) -> "StoredItem":
@@ -78,6 +87,7 @@ class StoredItem(Schema):
             modalities=list(upserted.modalities),
             alignment=upserted.alignment,
             truncated=upserted.truncated,
+            flags=[ItemFlag(rule=flag.rule, modality=flag.modality, score=flag.score) for flag in upserted.flags],
         )
 
 
@@ -103,7 +113,15 @@ class RefusedItem(Schema):
 class BatchResults(Schema):
     """One result per item, in the order of the request."""
 
-    results: list[StoredItem | RefusedItem]
+    results: list[PutItem | StoredItem | RefusedItem]
+
+
+class BatchQuery(Schema):
+    """What is told about a batch."""
+
+    duplicates: bool = Field(
+        default=False, description="Also tell of items with the same or nearly the same picture, as storing one does."
+    )
 
 
 class Item(Schema):

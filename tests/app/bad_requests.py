@@ -5,7 +5,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.app.conftest import ITEMS, SEARCH
+from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH
 from tests.pictures import data_uri, picture
 
 JSON_TYPE = {"content-type": "application/json"}
@@ -65,6 +65,11 @@ def classify(name: str, body: Any, pointer: str, type_: str = "invalid-request",
 
 def batch(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
     return Bad(f"batch: {name}", "POST", ITEMS, status, type_, pointer, body=body)
+
+
+def rule(name: str, changes: Any, pointer: str | None, type_: str = "invalid-request", status: int = 422) -> Bad:
+    body = {"query": "red", "threshold": 0.5, "action": "flag"} | changes
+    return Bad(f"rule: {name}", "PUT", f"{RULES}/new", status, type_, pointer, body=body)
 
 
 CASES = [
@@ -284,6 +289,50 @@ CASES = [
         data={"limit": "0"},
     ),
     Bad("upload: not a form", "POST", f"{SEARCH}/upload", 415, "media-type-unsupported", body={"query": "red"}),
+    rule("empty query", {"query": ""}, "/query"),
+    rule("no terms", {"query": []}, "/query"),
+    rule("two in one term", {"query": {"text": "red", "item": "before"}}, "/query"),
+    rule("terms that cancel out", {"query": ["red", {"text": "red", "weight": -1}]}, "/query", "rule-invalid"),
+    rule("unknown item", {"query": {"item": "nobody"}}, "/query/item", "item-not-found", 404),
+    rule("vector of wrong dimension", {"query": ["red", {"vector": [1]}]}, "/query/1/vector", "vector-invalid"),
+    rule("broken picture", {"query": {"image": "data:,x"}}, "/query/image", "image-undecodable"),
+    rule("forbidden picture", {"query": {"image": "http://127.0.0.1/x"}}, "/query/image", "url-forbidden"),
+    rule("threshold of nothing", {"threshold": {}}, "/threshold"),
+    rule("threshold beyond cosines", {"threshold": 1.5}, "/threshold"),
+    rule("threshold of a modality beyond cosines", {"threshold": {"image": 27}}, "/threshold/image"),
+    rule("threshold of an unknown modality", {"threshold": {"sound": 0.5}}, "/threshold/sound"),
+    rule("threshold is null", {"threshold": None}, "/threshold"),
+    rule("threshold is a list", {"threshold": [0.5]}, "/threshold"),
+    rule("unknown action", {"action": "burn"}, "/action"),
+    rule("a secret of one's own", {"secret": "whsec_x"}, "/secret"),
+    rule("webhook is no URL", {"webhook": "shop"}, "/webhook", "rule-invalid"),
+    rule("webhook to a file", {"webhook": "file:///etc/passwd"}, "/webhook", "rule-invalid"),
+    rule("webhook with a password", {"webhook": "https://me:pw@shop.example"}, "/webhook", "rule-invalid"),
+    rule("webhook with a line break", {"webhook": "https://shop.example/\r\nX: y"}, "/webhook", "rule-invalid"),
+    rule("webhook of no host", {"webhook": "https:///hook"}, "/webhook", "rule-invalid"),
+    rule("webhook to no port", {"webhook": "https://shop.example:70000"}, "/webhook", "rule-invalid"),
+    rule("endless webhook", {"webhook": f"https://shop.example/{'x' * 3000}"}, "/webhook"),
+    rule("empty webhook", {"webhook": ""}, "/webhook"),
+    Bad("rule: nothing", "PUT", f"{RULES}/new", 422, "invalid-request", "/threshold", body={}),
+    Bad("rule: the body is a list", "PUT", f"{RULES}/new", 422, "invalid-request", "", body=[]),
+    *(
+        Bad(
+            f"rule: named {name}",
+            "PUT",
+            f"{RULES}/{name}",
+            422,
+            "rule-invalid",
+            body={"query": "red", "threshold": 0.5, "action": "flag"},
+        )
+        for name in ["a%20b", "a%2Fb", "..%2f", "-", "%00", "x" * 101]
+    ),
+    Bad("unknown rule", "GET", f"{RULES}/nobody", 404, "rule-not-found"),
+    Bad("deleting an unknown rule", "DELETE", f"{RULES}/nobody", 404, "rule-not-found"),
+    Bad("rules of an unknown collection", "GET", "/v1/collections/none/rules", 404, "collection-not-found"),
+    Bad("flags: of an unknown rule", "GET", f"{FLAGS}?rule=nobody", 404, "rule-not-found"),
+    Bad("flags: limit out of range", "GET", f"{FLAGS}?limit=0", 422, "invalid-request", "/limit"),
+    Bad("flags: a cursor of one's own", "GET", f"{FLAGS}?cursor=x", 400, "cursor-invalid", "/cursor"),
+    Bad("flags: unknown parameter", "GET", f"{FLAGS}?item=a", 422, "invalid-request", "/item"),
     embeddings("nothing", {}, "/input"),
     embeddings("empty text", {"input": ""}, "/input"),
     embeddings("empty list", {"input": []}, "/input"),
@@ -298,6 +347,21 @@ CASES = [
     classify("template without a place", {"item": "before", "labels": ["a"], "template": "photo"}, "/template"),
     classify("unknown item", {"item": "nobody", "labels": ["a"]}, "/item", "item-not-found", 404),
     classify("broken picture", {"image": "data:,x", "labels": ["a"]}, "/image", "image-undecodable", 422),
+    *(
+        Bad(f"quality: {query}", "GET", f"{QUALITY}?{query}", 422, "invalid-request", pointer)
+        for query, pointer in [
+            ("limit=0", "/limit"),
+            ("limit=101", "/limit"),
+            ("offset=-1", "/offset"),
+            ("offset=901", "/offset"),
+            ("duplicate_threshold=0.5", "/duplicate_threshold"),
+            ("duplicate_threshold=1.1", "/duplicate_threshold"),
+            ("duplicate_threshold=nan", "/duplicate_threshold"),
+            ("threshold=0.98", "/threshold"),
+        ]
+    ),
+    Bad("quality: unknown collection", "GET", "/v1/collections/none/quality", 404, "collection-not-found"),
+    Bad("quality: wrong method", "POST", QUALITY, 405, "method-not-allowed"),
     Bad("unknown model", "GET", "/v1/models/none", 404, "model-not-found"),
     Bad("unknown path", "GET", "/v2", 404, "not-found"),
     Bad("wrong method", "PATCH", SEARCH, 405, "method-not-allowed"),

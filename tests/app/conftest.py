@@ -20,6 +20,9 @@ from tests.fakes import FakeEncoder
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
+RULES = "/v1/collections/default/rules"
+FLAGS = "/v1/collections/default/flags"
+QUALITY = "/v1/collections/default/quality"
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,7 @@ def test_bad_rows_are_reported_and_stop_nothing(run: Run, server_url: str, catal
 
     assert report.code == 1
     assert (report.json["created"], report.json["failed"], report.json["done"], report.json["total"]) == (4, 4, 8, 8)
-    assert {error["id"]: error["row"] for error in report.json["errors"]} == {
+    assert {error["id"]: error["row"] for error in report.json["rows"]} == {
         "broken": 4,
         "missing": 5,
         "outside": 6,

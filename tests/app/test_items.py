@@ -199,3 +199,15 @@ def test_a_picture_that_was_not_kept_has_no_address(settings: Settings, encoder:
 
         assert client.get(path).json()["image_url"] is None
         assert client.get(f"{path}/image").json()["type"] == "original-missing"
+
+
+def test_a_batch_tells_of_duplicates_when_asked(client: TestClient) -> None:
+    client.put(f"{ITEMS}/old", json={"image": data_uri(picture("red"))})
+    items = [{"id": id_, "image": data_uri(picture("red"))} for id_ in ("a", "b")] + [{"id": "c", "text": "red"}]
+
+    plain = client.post(ITEMS, json={"items": items}).json()["results"]
+    told = client.post(ITEMS, params={"duplicates": True}, json={"items": items}).json()["results"]
+
+    assert all("duplicates" not in result for result in plain)
+    assert [[other["id"] for other in result["duplicates"]] for result in told] == [["b", "old"], ["a", "old"], []]
+    assert client.post(ITEMS, params={"duplicate": True}, json={"items": items}).status_code == 422

@@ -207,7 +207,7 @@ def test_every_reference_of_the_document_leads_somewhere(client: TestClient) -> 
 
 def test_each_operation_has_a_summary_and_a_described_body(operations: dict[str, Any]) -> None:
     assert [name for name, operation in operations.items() if not operation.get("summary")] == []
-    writing = [name for name in operations if name.startswith(("PUT", "POST"))]
+    writing = [name for name in operations if name.startswith(("PUT", "POST")) and not name.endswith("/cancel")]
     assert [name for name in writing if not operations[name]["requestBody"]["content"]] == []
     assert set(operations["PUT /v1/collections/{name}/items/{item_id}"]["requestBody"]["content"]) == {
         "application/json",

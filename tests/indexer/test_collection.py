@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from indexer import vector_index
+from indexer.catalogue import no_rows
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import (
@@ -24,6 +25,7 @@ from indexer.errors import (
     VectorInvalid,
 )
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
+from indexer.vector_index import VectorIndex
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -225,7 +227,7 @@ def test_a_write_that_the_index_missed_is_replayed(collection: Collection, monke
 def test_verify_finds_a_planted_divergence(collection: Collection) -> None:
     fill(collection)
     index = collection._indexes["image"]
-    index.apply([], index._delta.live_seqs()[:1].tolist())
+    index.apply(no_rows(16), index._delta.live_seqs()[:1].tolist())
     assert len(collection.verify()) == 1
 
 
@@ -323,3 +325,22 @@ def test_fused_scores_are_those_of_the_formula(collection: Collection, encoder: 
         fused = sum(weights[m] * z[m][hit.id] for m in present) / sum(weights[m] for m in present)
         assert hit.score == pytest.approx(mean["image"] + std["image"] * fused, abs=1e-4)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_looking_for_duplicates_of_what_was_deleted_meanwhile_finds_none(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_compaction = VectorIndex.needs_compaction
+
+    def delete_meanwhile(index: VectorIndex) -> bool:  # it is asked after the write, before duplicates are looked for
+        monkeypatch.setattr(VectorIndex, "needs_compaction", needs_compaction)
+        collection.delete(["a"])
+        return False
+
+    put(collection, "b", image=picture("red"))
+    monkeypatch.setattr(VectorIndex, "needs_compaction", delete_meanwhile)
+
+    [result] = collection.upsert([NewItem("a", picture("red"))], find_duplicates=True)
+
+    assert isinstance(result, Upserted)
+    assert (result.status, result.duplicates) == ("created", ())

@@ -279,8 +279,8 @@ def test_what_cannot_be_stored_stops_no_other(collection: Collection, bad: NewIt
 
 def test_a_model_that_gives_no_number_spoils_no_score(tmp_path: Path) -> None:
     class Overflowing(FakeEncoder):
-        def encode_images(self, images: list[Image.Image]) -> np.ndarray:  # type: ignore[override]
-            vectors = super().encode_images(images)
+        def encode_pixels(self, pixels: list[np.ndarray]) -> np.ndarray:  # type: ignore[override]
+            vectors = super().encode_pixels(pixels)
             return np.where(vectors[:, :1] > 0, np.float32("nan"), vectors)
 
     with Collections(tmp_path / "data", lambda name: Overflowing()) as collections:
@@ -306,13 +306,13 @@ def test_a_text_sent_after_a_vector_of_the_client_is_embedded_here(
 
 def test_only_what_changed_is_embedded_in_bounded_batches(collection: Collection, encoder: FakeEncoder) -> None:
     sizes = []
-    encode = encoder.encode_images
+    encode = encoder.encode_pixels
 
     def count(images: list[Image.Image]) -> np.ndarray:
         sizes.append(len(images))
         return encode(images)
 
-    encoder.encode_images = count  # type: ignore[method-assign, assignment]
+    encoder.encode_pixels = count  # type: ignore[method-assign, assignment]
     colours = [(number, 0, 0) for number in range(70)]
     collection.upsert([NewItem(str(c), image=picture(c), text="red") for c in colours])
     assert sum(sizes) == 70

@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer import ingest as ingest_module
-from indexer.collection import Collection
 from indexer.errors import SourceInvalid
-from indexer.ingest import ingest
 from indexer.sources import BadRow, Mapping, Row, read_source
-from models.imaging import ImageLimits
 from tests.pictures import picture
 
 
@@ -41,8 +37,9 @@ def test_a_bad_row_is_reported_in_its_place(tmp_path: Path) -> None:
     ]
     (tmp_path.parent / "secret.png").write_bytes(b"")
     found = list(read_source(write(tmp_path, "\n".join(rows))))
-    assert [type(row) for row in found] == [Row, BadRow, BadRow, BadRow, Row]
-    assert "outside" in found[2].detail  # type: ignore[union-attr]
+    assert [type(row) for row in found] == [Row, BadRow, Row, Row, Row]
+    assert [row.image_fault is None for row in found if isinstance(row, Row)] == [True, False, False, True]
+    assert "outside" in found[2].image_fault  # type: ignore[union-attr, operator]
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -50,7 +47,9 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(picture("red"))
     (tmp_path / "shop" / "link.png").symlink_to(tmp_path / "secret.png")
     [row] = read_source(tmp_path / "shop")
-    assert isinstance(row, BadRow)
+    assert isinstance(row, Row)
+    assert row.image is None
+    assert "outside" in (row.image_fault or "")
 
 
 def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
@@ -59,7 +58,7 @@ def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(picture("red"))
     (tmp_path / "notes.txt").write_text("no picture")
     source = read_source(tmp_path)
-    assert source.total == 2
+    assert source.count() == 2
     assert [row.id for row in source] == ["a.png", "deep/b.JPG"]
 
 
@@ -73,19 +72,6 @@ def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str, message: str
         read_source(write(tmp_path, "id,title\n1,a\n"), Mapping("id", None, "colour"))
 
 
-def test_ingest_accounts_for_every_row_and_a_second_run_changes_nothing(tmp_path: Path, collection: Collection) -> None:
-    rows = ["id,title,image", "1,red,images/a.png", "2,blue,", "3,gone,images/b.png", "4,broken,images/c.png"]
-    path = write(tmp_path, "\n".join(rows))
-    (tmp_path / "images" / "c.png").write_bytes(b"no picture")
-    seen: list[int] = []
-    first = ingest(collection, read_source(path), limits=ImageLimits(), on_progress=lambda r: seen.append(r.done))
-    assert (first.created, first.failed, first.done, first.total) == (2, 2, 4, 4)
-    assert [(error.row, error.id) for error in first.errors] == [(3, "3"), (4, "4")]
-    assert seen == [4]
-    second = ingest(collection, read_source(path), limits=ImageLimits())
-    assert (second.created, second.updated, second.unchanged, second.failed) == (0, 0, 2, 2)
-
-
 @pytest.mark.parametrize("header", ["id,title,brand", '"id","title","brand"', "id;title;brand"])
 def test_doubled_quotes_and_delimiters_within_quotes_are_kept(tmp_path: Path, header: str) -> None:
     """Where the header has no quotes, `csv.Sniffer` reads a doubled quote as the end of the cell."""
@@ -97,7 +83,7 @@ def test_doubled_quotes_and_delimiters_within_quotes_are_kept(tmp_path: Path, he
 
 def test_a_cell_with_a_line_break_is_one_cell(tmp_path: Path) -> None:
     source = read_source(write(tmp_path, 'id,title\n1,"red\ndress"\n2,blue\n'))
-    assert source.total == 2
+    assert source.count() == 2
     assert [row.text for row in source if isinstance(row, Row)] == ["red\ndress", "blue"]
 
 
@@ -117,12 +103,14 @@ def test_a_number_is_one_only_if_json_gives_it_back_the_same(tmp_path: Path, cel
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "x" * 300, "x" * 5000, "images", "loop.png"])
-def test_an_image_cell_that_is_no_path_to_a_file_is_a_bad_row(tmp_path: Path, name: str) -> None:
+def test_an_image_cell_that_is_no_path_to_a_file_is_a_fault_of_the_image(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     bad, good = read_source(write(tmp_path, f"id,title,image\n1,a,{name}\n2,b,images/a.png\n"))
-    assert isinstance(bad, BadRow)
-    assert len(bad.detail) < 200
+    assert isinstance(bad, Row)
+    assert bad.image is None
+    assert 0 < len(bad.image_fault or "") < 200
     assert isinstance(good, Row)
+    assert good.image
 
 
 def test_a_row_longer_than_the_header_is_a_bad_row_unless_the_rest_is_empty(tmp_path: Path) -> None:
@@ -141,15 +129,3 @@ def test_a_picture_can_stand_in_its_cell(tmp_path: Path) -> None:
     [row] = read_source(write(tmp_path, f'id,image\n1,"{uri}"\n'))
     assert isinstance(row, Row)
     assert row.image == uri
-
-
-def test_batches_end_by_bytes_too_and_bad_rows_at_the_end_are_told_of(
-    tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 1)
-    rows = ["id,title,image", "1,red,images/a.png", "2,red,images/a.png", "3,gone,images/b.png", "4,gone,images/b.png"]
-    seen: list[int] = []
-    source = read_source(write(tmp_path, "\n".join(rows)))
-    report = ingest(collection, source, limits=ImageLimits(), on_progress=lambda r: seen.append(r.done))
-    assert seen == [1, 2, 4]
-    assert (report.created, report.failed) == (2, 2)

@@ -1,0 +1,40 @@
+"""A job of a running server, followed to its end."""
+
+import json
+import time
+from typing import Any
+
+from app.cli.client import Client
+from app.cli.console import CommandFailed
+from app.cli.progress import ingest_progress
+from app.cli.report import IngestReport
+from indexer.job_store import UNFINISHED, RowReport
+
+POLL_S = 0.5
+
+
+def follow(client: Client, job: dict[str, Any]) -> dict[str, Any]:
+    """Show a bar until the job has ended, over restarts of the server too; returns it as it ended."""
+    with ingest_progress(f"Job {job['id'][:8]}", job["progress"]["total"]) as show:
+        while True:
+            report = IngestReport.of(job["progress"])
+            show(report)
+            if job["state"] not in UNFINISHED:
+                return job
+            time.sleep(POLL_S)
+            job = client.send("GET", f"/v1/jobs/{job['id']}")
+
+
+def report_of(client: Client, job: dict[str, Any]) -> IngestReport:
+    """What became of a job's rows, the bad ones with their reasons."""
+    report = IngestReport.of(job["progress"])
+    if report.failed or report.warnings:
+        report.rows = [RowReport(**json.loads(line)) for line in client.lines(f"/v1/jobs/{job['id']}/errors")]
+    return report
+
+
+def check_success(job: dict[str, Any]) -> None:
+    """Raise unless a job that has ended has succeeded."""
+    if job["state"] != "succeeded":
+        why = f": {job['error']['detail']}" if job["error"] else ""
+        raise CommandFailed(f"job {job['id']} {job['state']}{why}")

@@ -1,0 +1,82 @@
+"""`sightline jobs`: what a running server has to do."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.cli.client import Client
+from app.cli.console import out, print_json
+from app.cli.following import check_success, follow
+from app.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
+from app.cli.report import IngestReport
+
+cli = typer.Typer(help="List, follow and cancel the jobs of a running server.", no_args_is_help=True)
+
+JobId = Annotated[str, typer.Argument(help="Id of the job.")]
+
+
+@cli.command("list")
+def list_jobs(
+    limit: Annotated[int, typer.Option(help="Most jobs.", min=1, max=500)] = 20,
+    url: Url = DEFAULT_URL,
+    api_key: ApiKey = None,
+    as_json: AsJson = False,
+) -> None:
+    """The newest jobs."""
+    with Client(url, api_key) as client:
+        jobs = client.send("GET", f"/v1/jobs?limit={limit}")["jobs"]
+    if as_json:
+        print_json(jobs)
+    else:
+        out.print(_table(jobs))
+
+
+@cli.command()
+def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
+    """One job."""
+    with Client(url, api_key) as client:
+        job = client.send("GET", f"/v1/jobs/{job_id}")
+    if as_json:
+        print_json(job)
+        return
+    out.print(_table([job]))
+    if job["error"]:
+        out.print(f"{job['error']['code']}: {job['error']['detail']}", markup=False, highlight=False)
+
+
+@cli.command("follow")
+def follow_job(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """Show a bar until the job has ended; exits with 1 unless it succeeded."""
+    with Client(url, api_key, attempts=8) as client:
+        job = follow(client, client.send("GET", f"/v1/jobs/{job_id}"))
+    out.print(IngestReport.of(job["progress"]).summary(), highlight=False)
+    check_success(job)
+
+
+@cli.command()
+def errors(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """The rows that were not, or not wholly, stored, as JSON Lines."""
+    with Client(url, api_key) as client:
+        for line in client.lines(f"/v1/jobs/{job_id}/errors"):
+            out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+@cli.command()
+def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
+    """End a job; what it has stored stays."""
+    with Client(url, api_key) as client:
+        job = client.send("POST", f"/v1/jobs/{job_id}/cancel")
+    out.print(f"job {job['id']} is {job['state']}", highlight=False)
+
+
+def _table(jobs: list[dict[str, Any]]) -> Table:
+    table = Table("id", "kind", "collection", "state", "rows", "failed", "rows/s", "source")
+    for job in jobs:
+        progress = job["progress"]
+        rate = progress["per_second"]
+        total = "?" if progress["total"] is None else f"{progress['total']:,}"
+        rows = f"{progress['done']:,} of {total}"
+        shown = (job["id"], job["kind"], job["collection"], job["state"], rows, str(progress["failed"]))
+        table.add_row(*shown, f"{rate:,.0f}" if rate else "", job["source"] or "")
+    return table

@@ -1,0 +1,157 @@
+"""Stages of a pipeline: each runs in a thread of its own and hands over through a bounded queue."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, Full, Queue
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+_POLL_S = 0.1
+"""How soon a stage that waits sees that all of them are to stop."""
+
+
+class _End:
+    """After the last item."""
+
+
+class _Raised:
+    """Instead of the next item."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Stages:
+    """The threads of one pipeline; leaving the context stops them and waits for them.
+
+    Each stage is an iterator over the one before it, so a pipeline reads from top to bottom, and an error of any stage
+    is raised where the last one is read.
+
+    Args:
+        check: Called by a stage that waits; what it raises ends the pipeline.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check = check
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._pools: list[ThreadPoolExecutor] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for pool in self._pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for thread in self._threads:
+            thread.join()
+        for pool in self._pools:
+            pool.shutdown(wait=True)
+
+    def background(self, upstream: Iterable[_Out], ahead: int, name: str) -> Iterator[_Out]:
+        """The same items, made in a thread of their own, at most `ahead` of them waiting."""
+        queue: Queue[Any] = Queue(ahead)
+        self._start(lambda: self._fill(queue, upstream), name)
+        return self._drain(queue)
+
+    def parallel(
+        self,
+        function: Callable[[_In], _Out],
+        upstream: Iterable[_In],
+        *,
+        workers: int,
+        ahead: int,
+        weigh: Callable[[_Out], int] = lambda _: 0,
+        budget: int = 1,
+    ) -> Iterator[_Out]:
+        """`function` of each item, in order, by several threads.
+
+        Args:
+            ahead: How many items may be begun before the oldest is taken.
+            weigh: What a result weighs, e.g. its bytes; while those done weigh `budget`, no other is begun.
+        """
+        pool = ThreadPoolExecutor(workers)
+        self._pools.append(pool)
+        waiting: _Waiting[_Out] = _Waiting(weigh)
+        for item in upstream:
+            while len(waiting) and (len(waiting) >= ahead or waiting.weight >= budget):
+                yield waiting.take()
+            waiting.add(pool.submit(function, item))
+        while len(waiting):
+            yield waiting.take()
+
+    def aside(self, task: Callable[[], None], name: str) -> None:
+        """Run something beside the stages."""
+        self._start(task, name)
+
+    def _start(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _fill(self, queue: "Queue[Any]", upstream: Iterable[Any]) -> None:
+        try:
+            for item in upstream:
+                if not self._put(queue, item):
+                    return
+            self._put(queue, _End())
+        except BaseException as error:
+            self._put(queue, _Raised(error))
+
+    def _put(self, queue: "Queue[Any]", item: object) -> bool:
+        while not self._stop.is_set():
+            try:
+                queue.put(item, timeout=_POLL_S)
+                return True
+            except Full:
+                continue
+        return False
+
+    def _drain(self, queue: "Queue[Any]") -> Iterator[Any]:
+        while not self._stop.is_set():
+            try:
+                item = queue.get(timeout=_POLL_S)
+            except Empty:
+                self._check()
+                continue
+            if isinstance(item, _End):
+                return
+            if isinstance(item, _Raised):
+                raise item.error
+            yield item
+
+
+class _Waiting(Generic[_Out]):
+    """Results in order, some not there yet, and the weight of those that are."""
+
+    def __init__(self, weigh: Callable[[_Out], int]) -> None:
+        self._weigh = weigh
+        self._futures: deque[Future[_Out]] = deque()
+        self._lock = threading.Lock()
+        self.weight = 0
+
+    def __len__(self) -> int:
+        return len(self._futures)
+
+    def add(self, future: "Future[_Out]") -> None:
+        self._futures.append(future)
+        future.add_done_callback(self._count)
+
+    def take(self) -> _Out:
+        result = self._futures.popleft().result()
+        with self._lock:
+            self.weight -= self._weigh(result)
+        return result
+
+    def _count(self, future: "Future[_Out]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            with self._lock:
+                self.weight += self._weigh(future.result())

@@ -1,0 +1,122 @@
+"""Where the pictures of a catalogue are looked for."""
+
+from pathlib import Path
+
+import pytest
+
+from indexer.errors import SourceInvalid
+from indexer.sources import BadRow, Row, read_source
+from tests.pictures import picture
+
+
+def image(path: Path, cell: str, base_url: str | None = None) -> object:
+    """What the cell comes to, or the words why not."""
+    path.write_text(f'id,image\n1,"{cell}"\n')
+    [row] = read_source(path, base_url=base_url)
+    return row.image if isinstance(row, Row) else f"! {row.detail}"
+
+
+@pytest.mark.parametrize(
+    ("base", "cell", "url"),
+    [
+        ("https://host/dir/catalog.csv", "a.png", "https://host/dir/a.png"),
+        ("https://host:8443/dir/catalog.csv?sig=x", "images/a.png", "https://host:8443/dir/images/a.png"),
+        ("https://host/dir/catalog.csv", "../b/./a.png", "https://host/b/a.png"),
+        ("https://host/dir/catalog.csv", "a b é#1.png", "https://host/dir/a%20b%20%C3%A9%231.png"),
+        ("https://host/dir/catalog.csv", "a%20b.png?v=1", "https://host/dir/a%20b.png?v=1"),
+        ("https://host/catalog.csv", "images\\a.png", "https://host/images/a.png"),
+        ("https://host", "a.png", "https://host/a.png"),
+        ("s3://bucket/dir/catalog.csv", "a b#1.png", "s3://bucket/dir/a b#1.png"),
+        ("s3://bucket/dir/catalog.csv", "../a.png", "s3://bucket/a.png"),
+        ("s3://bucket/catalog.csv", "a.png", "s3://bucket/a.png"),
+        ("https://host/dir/catalog.csv", "HTTP://other/a.png", "HTTP://other/a.png"),
+        ("https://host/dir/catalog.csv", "s3://other/a.png", "s3://other/a.png"),
+        ("https://host/dir/catalog.csv", "data:image/png;base64,AA==", "data:image/png;base64,AA=="),
+        ("https://host/dir/catalog.csv", "", None),
+    ],
+)
+def test_relative_names_are_joined_to_the_url(tmp_path: Path, base: str, cell: str, url: str | None) -> None:
+    assert image(tmp_path / "download", cell, base) == url
+
+
+@pytest.mark.parametrize("base", ["https://host/dir/catalog.csv", "s3://bucket/dir/catalog.csv"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "/etc/passwd",
+        "//other/a.png",
+        "\\\\other\\a.png",
+        "file:///etc/passwd",
+        "FILE:a.png",
+        "../../a.png",
+        "a/../../../a.png",
+        "C:\\a.png",
+        "ftp://host/a.png",
+        "javascript://x",
+        "a\0b.png",
+        "a\nb.png",
+    ],
+)
+def test_nothing_leads_out_of_the_host_or_bucket_or_to_the_disk(tmp_path: Path, base: str, cell: str) -> None:
+    found = image(tmp_path / "download", cell, base)
+    assert isinstance(found, str)
+    assert found.startswith("! ")
+
+
+@pytest.mark.parametrize("base", ["file:///dir/catalog.csv", "/dir/catalog.csv", "ftp://host/x", "https:///x", ""])
+def test_only_urls_that_are_fetched_can_be_the_base(tmp_path: Path, base: str) -> None:
+    (tmp_path / "a.csv").write_text("id,title\n1,a\n")
+    if base:
+        with pytest.raises(SourceInvalid, match="is not an http"):
+            read_source(tmp_path / "a.csv", base_url=base)
+    else:
+        assert read_source(tmp_path / "a.csv", base_url=base).name == str(tmp_path / "a.csv")
+
+
+def test_the_name_shows_no_secrets(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,title\n1,a\n")
+    source = read_source(tmp_path / "a.csv", base_url="https://user:secret@host/dir/catalog.csv?signature=secret")
+    assert source.name == "https://host/dir/catalog.csv"
+
+
+def test_the_suffix_of_the_url_counts_where_the_content_does_not_say(tmp_path: Path) -> None:
+    (tmp_path / "download").write_text('nonsense\n{"id": "1", "title": "a"}\n')
+    bad, good = read_source(tmp_path / "download", base_url="https://host/catalog.jsonl?x=1")
+    assert isinstance(bad, BadRow)
+    assert isinstance(good, Row)
+
+
+def test_files_are_found_beside_the_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "shop" / "images").mkdir(parents=True)
+    (tmp_path / "shop" / "images" / "a.png").write_bytes(picture("red"))
+    (tmp_path / "secret.png").write_bytes(b"x")
+    catalogue, found = tmp_path / "shop" / "catalog.csv", (tmp_path / "shop" / "images" / "a.png").resolve()
+    assert image(catalogue, "images/a.png") == found
+    assert image(catalogue, "images\\a.png") == found
+    assert image(catalogue, str(found)) == found
+    for cell in ("../secret.png", "..\\secret.png", "file:images/a.png", "images"):
+        assert str(image(catalogue, cell)).startswith("! ")
+
+
+def test_a_picture_folder_keeps_its_order_and_leaves_out_what_is_no_picture(tmp_path: Path) -> None:
+    for name in ("b/1.png", "b.png", "a/z.png", "a/._z.png", "B.png", "a-b/1.png", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    by_parts = sorted(path for path in tmp_path.rglob("*.png") if not path.name.startswith("."))
+    assert [row.id for row in read_source(tmp_path)] == [path.relative_to(tmp_path).as_posix() for path in by_parts]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\xff\xd8\xff\xe0", "is a picture"),
+        (b"BZh9", "use gzip or zstd"),
+        (b"\xd0\xcf\x11\xe0", "save it as CSV"),
+        (b"Rar!", "use zip or tar"),
+    ],
+)
+def test_other_files_are_named(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "a.csv").write_bytes(data + b"\0" * 100)
+    with pytest.raises(SourceInvalid, match=words):
+        read_source(tmp_path / "a.csv")

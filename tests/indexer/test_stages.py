@@ -1,0 +1,65 @@
+"""Stages of a pipeline: in order, bounded, and never left hanging."""
+
+import threading
+import time
+
+import pytest
+
+from indexer.stages import Stages
+
+
+def test_items_come_through_in_order() -> None:
+    with Stages() as stages:
+        numbers = stages.background(range(1000), 3, "numbers")
+        doubled = stages.parallel(lambda n: 2 * n, numbers, workers=8, ahead=16)
+        assert list(stages.background(doubled, 1, "doubled")) == list(range(0, 2000, 2))
+
+
+def test_a_stage_runs_no_further_ahead_than_its_queue() -> None:
+    made: list[int] = []
+
+    def numbers():  # type: ignore[no-untyped-def]
+        for number in range(1000):
+            made.append(number)
+            yield number
+
+    with Stages() as stages:
+        slow = stages.background(numbers(), 4, "numbers")
+        assert next(slow) == 0
+        time.sleep(0.3)
+        assert len(made) <= 1 + 4 + 1  # taken, waiting, in hand
+
+
+def test_results_that_weigh_much_hold_back_the_next() -> None:
+    begun: list[int] = []
+    with Stages() as stages:
+        heavy = stages.parallel(
+            lambda n: begun.append(n) or n, range(100), workers=2, ahead=50, weigh=lambda _: 10, budget=25
+        )
+        assert next(heavy) == 0
+        assert len(begun) < 10
+        assert list(heavy) == list(range(1, 100))
+
+
+def test_an_error_of_any_stage_is_raised_at_the_end_after_what_came_before() -> None:
+    def break_at_5(number: int) -> int:
+        if number == 5:
+            raise ValueError("five")
+        return number
+
+    seen: list[int] = []
+    with Stages() as stages:
+        broken = stages.parallel(break_at_5, stages.background(range(100), 2, "a"), workers=4, ahead=8)
+        last = stages.background(broken, 1, "b")
+        with pytest.raises(ValueError, match="five"):
+            seen.extend(last)
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_leaving_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    with Stages() as stages:
+        endless = stages.background(iter(int, 1), 2, "endless")
+        numbers = stages.parallel(lambda n: n, endless, workers=4, ahead=8)
+        next(stages.background(numbers, 1, "numbers"))
+    assert threading.active_count() == before
