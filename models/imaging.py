@@ -4,14 +4,29 @@ import io
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from models.errors import ImageTooLarge, ImageUndecodable
+from models.screening import check_structure
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")
 """Decoders that are ever tried; MPO is what many cameras write under the name of JPEG."""
 
+_OPENED = tuple(name for name in FORMATS if name != "MPO")  # an MPO is opened as a JPEG, and then found to be one
+
 MIME_TYPES = {"MPO": "image/jpeg"} | {name: f"image/{name.lower()}" for name in FORMATS if name != "MPO"}
+
+
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation (CIPA DC-008, 4.6.5)."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +49,10 @@ def decode_image(data: bytes, limits: ImageLimits) -> Image.Image:
     """
     if len(data) > limits.max_bytes:
         raise ImageTooLarge(f"the picture has {len(data):,} bytes; at most {limits.max_bytes:,} are allowed")
+    check_structure(data, limits.max_frames)
     try:
         # Pillow's own bomb warning is replaced by our limit, which is checked before any pixel is decoded.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_OPENED) as image:
             _check_dimensions(image, limits)
             return _upright_rgb(image)
     except ImageTooLarge:
@@ -51,7 +67,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> Image.Image:
 
 def image_type(data: bytes) -> str:
     """MIME type judged by the bytes of an already decoded picture, e.g. `image/png`."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_OPENED) as image:
         return MIME_TYPES[image.format or ""]
 
 
@@ -59,21 +75,32 @@ def _check_dimensions(image: Image.Image, limits: ImageLimits) -> None:
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageTooLarge(f"the picture has {width} x {height} pixels; at most {limits.max_pixels:,} are allowed")
-    frames = getattr(image, "n_frames", 1)
+    # Those of GIF and TIFF were counted: Pillow counts them by reading the whole file, in quadratic time for a TIFF.
+    frames = 1 if image.format in ("GIF", "TIFF") else getattr(image, "n_frames", 1)
     if frames > limits.max_frames:
         raise ImageTooLarge(f"the picture has {frames} frames; at most {limits.max_frames} are allowed")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(_orientation(image))
+    upright = image if turn is None else image.transpose(turn)
     if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        layer, opaque = upright.convert("RGBA"), Image.new("RGB", upright.size, "white")
+        opaque.paste(layer, mask=layer)  # what alpha_composite gives, in half the memory
+        return opaque
     if upright.mode.startswith("I;16"):
         # Pillow clips 16-bit grey to 255 when it converts; scaling keeps the picture.
         upright = upright.convert("I").point([value / 256 for value in range(65536)], "L")
     return upright.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> object:
+    """What EXIF says, 1 to 8; None where it says nothing, or is damaged, which is no reason to refuse the picture."""
+    try:
+        return image.getexif().get(0x0112)
+    except Exception:  # as many kinds of error as the decoders have
+        return None
 
 
 assert not ImageFile.LOAD_TRUNCATED_IMAGES  # a truncated picture must raise, never be filled with grey
