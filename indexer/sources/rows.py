@@ -52,6 +52,13 @@ class Record:
     fault: str | None = None
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Instead of a picture's cell: why it cannot be used, which costs the row no more than the picture."""
+
+    detail: str
+
+
 class Table(Protocol):
     """What a format must offer. What breaks off raises `BreaksOff`; a bad row is a record with a fault."""
 
@@ -156,6 +163,8 @@ def _image(cell: Any, find: Find) -> ImageReference | None:
     match cell:
         case None | "" | b"" | []:
             return None
+        case Unusable():
+            raise ValueError(cell.detail)
         case str():
             return find_image(cell.strip(), find)
         case bytes():
