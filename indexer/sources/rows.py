@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from indexer.errors import SourceInvalid
 from indexer.sources.mapping import Mapping
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, Place, find_image
-from indexer.sources.streams import BreaksOff
+from indexer.sources.streams import BreaksOff, Check
 from indexer.sources.values import MAX_ID_CHARACTERS, as_id, as_text, lookup, readable
 
 ImageReference = bytes | Path | str
@@ -66,8 +66,8 @@ class Table(Protocol):
         """The records with a number above `after`."""
         ...
 
-    def count(self) -> int:
-        """How many records there are, exactly, without holding them."""
+    def count(self, check: Check) -> int:
+        """How many records there are, exactly, without holding them; see `streams.count`."""
         ...
 
     def value(self, cell: Any) -> Any:
@@ -107,14 +107,17 @@ class Source:
         except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} can be read up to row {number:,} only: {error}") from error
 
-    def count(self) -> int:
+    def count(self, check: Check = lambda: None) -> int:
         """How many rows there are; reads the file through where its format does not say.
+
+        Args:
+            check: Called now and then; what it raises ends the counting.
 
         Raises:
             SourceInvalid: The file breaks off.
         """
         try:
-            return self.table.count()
+            return self.table.count(check)
         except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} cannot be read to its end: {error}") from error
 

@@ -14,7 +14,7 @@ from indexer.sources.json_lines import columns_of, inspected, names_of, parse_ob
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.places import IMAGE_SUFFIXES, MAX_PICTURE_BYTES
 from indexer.sources.rows import Record, Unusable
-from indexer.sources.streams import BreaksOff, open_file
+from indexer.sources.streams import BreaksOff, Check, count, open_file
 from indexer.sources.values import as_json, shortened, typed
 
 KEY, IMAGE, TEXT = "__key__", "__image__", "__text__"
@@ -59,9 +59,9 @@ class ShardsTable:
         """The samples after a number; of those before only the members' headers are read."""
         return self._samples(after, pictures=True)
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The samples, by their members' headers."""
-        return sum(1 for shard in self.shards for _ in _keys(shard))
+        return count((key for shard in self.shards for key in _keys(shard)), check)
 
     def value(self, cell: Any) -> Any:
         """As it is."""
