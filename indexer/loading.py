@@ -48,7 +48,7 @@ class PictureLoader:
             case Path():
                 return read_file(reference, self._limits)
             case str() if reference[:5].lower() == "data:":
-                return decode_data_uri(reference, self._limits)
+                return self._within_limit(decode_data_uri(reference, self._limits))
             case str() if is_url(reference) or is_object_url(reference):
                 return self._fetch(reference)
             case _:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import httpx
 import pytest
 from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
 
 BUCKET = "shop"
 
@@ -23,11 +23,21 @@ class ObjectStore:
 
     def put(self, key: str, data: bytes) -> str:
         """Store an object; its address."""
-        httpx.put(f"{self.url}/{BUCKET}/{quote(key)}", content=data).raise_for_status()
+        self._bucket().put(key, data)
         return f"s3://{BUCKET}/{key}"
 
     def delete(self, key: str) -> None:
-        httpx.delete(f"{self.url}/{BUCKET}/{quote(key)}").raise_for_status()
+        self._bucket().delete(key)
+
+    def _bucket(self) -> S3Store:
+        return S3Store(
+            BUCKET,
+            endpoint=self.url,
+            access_key_id="x",
+            secret_access_key="x",
+            region="us-east-1",
+            client_options={"allow_http": True},
+        )
 
 
 @contextmanager

@@ -38,12 +38,13 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self.database = Database(folder / "catalogue.db")
         self.originals = Originals(folder / "originals")
+        self.fetcher = Fetcher(LOOPBACK, attempts=1)
         self.load = self.loader()
 
     def loader(self) -> PictureLoader:
         """Another one, which knows what is stored and no more."""
         objects, versions = ObjectStores(["s3://shop/public"]), UrlVersions(self.database)
-        return PictureLoader(Fetcher(LOOPBACK, attempts=1), objects, self.originals, versions, LIMITS)
+        return PictureLoader(self.fetcher, objects, self.originals, versions, LIMITS)
 
     def commit(self, *contents: bytes) -> None:
         """As the chunk does that has these pictures."""
@@ -56,6 +57,7 @@ class Folder:
 def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path)
     yield folder
+    folder.fetcher.close()
     folder.database.close()
 
 
@@ -218,9 +220,7 @@ def test_faults_of_every_kind_are_faults_of_their_rows(
             "none.png",
             "data:image/png;base64,?",
         ]
-        (tmp_path / "a.csv").write_text(
-            "title,image\n" + "".join(f'red,"{reference}"\n' for reference in references)
-        )
+        (tmp_path / "a.csv").write_text("title,image\n" + "".join(f'red,"{reference}"\n' for reference in references))
         rows = list(read_source(tmp_path / "a.csv"))
         (tmp_path / "vanishes.png").unlink()
         reports: list[RowReport] = []

@@ -225,7 +225,7 @@ def test_ycck_becomes_rgb(components: tuple[int, int, int, int]) -> None:
     """Adobe stores the complement of all four, the first three of them as luminance and chrominance (T.871)."""
     luma, blue, red, black = components
     # Pillow stores the complement, so that these are what the file holds for Y, Cb, Cr and K.
-    image = Image.new("CMYK", SIZE, tuple(255 - value for value in (luma, blue, red)) + (black,))
+    image = Image.new("CMYK", SIZE, (*(255 - value for value in (luma, blue, red)), black))
     rgb = np.array([
         luma + 1.402 * (red - 128),
         luma - 0.344136 * (blue - 128) - 0.714136 * (red - 128),
