@@ -34,10 +34,10 @@ def snapshot_of(vectors: Vectors, delta: int = 0, items: Sequence[int] | None = 
     items = range(1, len(vectors) + 1) if items is None else items
     border = len(vectors) - delta
     segments = [Segment.empty(vectors.shape[1]) for _ in range(2)]
-    rows = VectorRows(np.arange(1, len(vectors) + 1), np.array(items, dtype=np.int64), vectors)
+    rows = VectorRows(np.arange(1, len(vectors) + 1), np.asarray(items, dtype=np.int64), vectors)
     segments[0].append(VectorRows(*(column[:border] for column in rows)))
     segments[1].append(VectorRows(*(column[border:] for column in rows)))
-    return Snapshot(segments[0].view(), segments[1].view(), threading.RLock(), (0, 0), None)
+    return Snapshot([segment.view() for segment in segments], (0, 0), None)
 
 
 def directions(count: int, dimension: int = 16, seed: int = 0) -> Vectors:
