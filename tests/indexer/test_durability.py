@@ -143,9 +143,7 @@ def test_segments_are_merged_before_they_become_many(
     assert collection.verify() == []
 
 
-def test_without_its_first_segment_an_index_is_read_from_the_catalogue(
-    open_folder: Open, tmp_path: Path
-) -> None:
+def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_folder: Open, tmp_path: Path) -> None:
     collection = open_folder().get("default")
     for number in (0, 50, 70):
         collection.upsert(things(50 - number // 2, first=number))

@@ -44,7 +44,7 @@ TOO_LARGE = [
     "png of chunks", "png of empty data", "png huge", "png wide", "jpeg huge", "jpeg of scans",
     "jpeg of segments", "jpeg of fill bytes", "jpeg of fill bytes without end", "jpeg of junk", "gif of frames",
     "gif of comments", "gif of one comment", "gif of unknown blocks", "gif large frame", "tiff of directories",
-    "tiff of strips", "tiff of tiles", "tiff huge", "bmp huge", "webp of frames",
+    "tiff of strips", "tiff of tiles", "tiff huge", "bmp huge", "bmp upside down", "webp of frames",
 ]  # fmt: skip
 FINE = ["png data bomb", "png exif bomb", "jpeg large and short", "jpeg exif bomb", "jpeg exif circle"]
 """What costs little, because Pillow stops reading where the pixels are complete, or never looks at it."""
