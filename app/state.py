@@ -62,12 +62,10 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
-        work = {KIND: IngestJob(locations, pictures)}
-        with (
-            Webhooks(collections.database, fetcher.post),
-            Jobs(collections, work, settings.running_jobs) as jobs,
-            fetcher,
-        ):
+        work = {KIND: IngestJob(locations, pictures, pictures.remember)}
+        jobs = Jobs(collections, work, settings.running_jobs)
+        locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == KIND)
+        with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(settings, store, encoder_of, collections, fetcher, jobs, locations, pictures)
             finally:

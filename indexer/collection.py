@@ -272,11 +272,11 @@ class Collection:
         return self._quality.report(duplicate_threshold).page(offset, limit)
 
     def compact(self) -> None:
-        """Build new main segments from the catalogue and swap them in; searches and writes go on."""
+        """Merge each index into one segment without hidden vectors; searches and writes go on."""
         with self._compacting:
             for index in self._indexes.values():
                 if not self._closed.is_set():
-                    index.compact(self._writes, self._closed)
+                    index.compact(self._writes, self._closed, fully=True)
 
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""
@@ -417,7 +417,10 @@ class Collection:
 
     def _compact_in_background(self) -> None:
         try:
-            self.compact()
+            with self._compacting:
+                for index in self._indexes.values():
+                    while index.needs_compaction() and not self._closed.is_set():
+                        index.compact(self._writes, self._closed, fully=False)
         except Exception:
             log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
             self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import Protocol
 
 import httpcore
 import httpx
@@ -53,6 +53,14 @@ class Fetched:
     media_type: str | None
     size: int
     modified: bool = True
+
+
+class Target(Protocol):
+    """Where a download goes: a file, or what stands before one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take the next bytes; what it raises ends the download."""
+        ...
 
 
 class Fetcher:
@@ -106,7 +114,7 @@ class Fetcher:
         fetched = self._get(url, headers, Sink(body.extend, max_bytes), time.monotonic() + self._timeout_s)
         return replace(fetched, content=bytes(body)) if fetched.modified else fetched
 
-    def download(self, url: str, target: BinaryIO, *, max_bytes: int, total_timeout_s: float) -> Fetched:
+    def download(self, url: str, target: Target, *, max_bytes: int, total_timeout_s: float) -> Fetched:
         """Write a body to a file as it comes; after an error the file holds a part of it.
 
         Raises:

@@ -1,14 +1,16 @@
 """The job that takes a catalogue in, and for `sync` lets go what the catalogue no longer holds."""
 
 import time
+from collections.abc import Callable
 from collections.abc import Mapping as ReadOnlyMapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from indexer.errors import DeletesUnconfirmed, SourceChanged, StorageUnavailable
+from indexer.errors import DeletesUnconfirmed, SourceChanged, SourceInvalid, StorageUnavailable
 from indexer.ingest import LoadImage, ingest
 from indexer.job_store import ChunkReport
 from indexer.jobs import Interrupted, Run
@@ -42,20 +44,27 @@ class IngestRequest:
 
 
 class IngestJob:
-    """The work of jobs of the kind `ingest`; begins after the last row that was committed."""
+    """The work of jobs of the kind `ingest`; begins after the last row that was committed.
 
-    def __init__(self, locations: Locations, load_image: LoadImage) -> None:
-        self._locations, self._load_image = locations, load_image
+    Args:
+        remember: Called in the transaction of each chunk, to keep what `load_image` learned.
+    """
+
+    def __init__(
+        self, locations: Locations, load_image: LoadImage, remember: Callable[[Connection], None] = lambda _: None
+    ) -> None:
+        self._locations, self._load_image, self._remember = locations, load_image, remember
 
     def __call__(self, run: Run) -> None:
         """Run one job; see `indexer.jobs.Work`."""
         request = IngestRequest(**run.job.request)
         try:
-            place = self._locations.open(request.source, run.job.id)
+            place = self._locations.open(request.source, run.job.id, run.check)
             source = _open(run, request, place)
             with Stages() as stages:
                 stages.aside(partial(_count, run, source), "count")
                 self._ingest(run, request, source)
+            run.change(total=run.store.get(run.job.id).progress.done)
             if request.mode == "sync":
                 _delete_unnamed(run, request.expect_deletes)
         except (Interrupted, StorageUnavailable):
@@ -68,6 +77,7 @@ class IngestJob:
     def _ingest(self, run: Run, request: IngestRequest, source: Source) -> None:
         def record(chunk: ChunkReport, connection: Connection) -> None:
             run.record(chunk if request.mode == "sync" else replace(chunk, ids=()), connection)
+            self._remember(connection)
 
         rows = source.rows(run.job.progress.done)
         ingest(run.collection, rows, self._load_image, record, strict=request.on_error == "fail", check=run.check)
@@ -85,10 +95,16 @@ def _open(run: Run, request: IngestRequest, place: Place) -> Source:
     return source
 
 
-def _count(run: Run, source: Source) -> None:
-    """Tell the number of rows as soon as it is known; the rows go in meanwhile."""
+def _count(run: Run, source: Source, check: Callable[[], None]) -> None:
+    """Tell the number of rows as soon as it is known; the rows go in meanwhile.
+
+    Where the catalogue breaks off, or nothing can be stored, the rows themselves come to it.
+    """
     if run.job.progress.total is None:
-        run.change(total=source.count())
+        with suppress(SourceInvalid, StorageUnavailable):
+            total = source.count(check)
+            check()
+            run.change(total=total)
 
 
 def _delete_unnamed(run: Run, expected: int | None) -> None:

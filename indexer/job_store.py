@@ -150,6 +150,12 @@ class JobStore:
         with self._database.read() as connection:
             return [pk for pk in connection.execute(query).scalars() if pk is not None]
 
+    def unfinished(self) -> list[Job]:
+        """The jobs that have something to do, in a collection that is still there."""
+        query = select(jobs).where(jobs.c.state.in_(UNFINISHED), jobs.c.collection_pk.is_not(None))
+        with self._database.read() as connection:
+            return [_job(row) for row in connection.execute(query)]
+
     def next_of(self, collection_pk: int) -> Job | None:
         """The oldest job of a collection that is not finished."""
         mine = (jobs.c.collection_pk == collection_pk) & jobs.c.state.in_(UNFINISHED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from indexer.errors import ItemInvalid
-from indexer.fetching import Fetcher
+from indexer.fetching import Fetched, Fetcher
 from indexer.images import decode_data_uri, fetch_image, is_url
 from indexer.objects import ObjectStores, is_object_url
 from indexer.originals import Originals
@@ -20,7 +20,7 @@ from models.imaging import ImageLimits
 class PictureLoader:
     """Reads pictures from the catalogue itself, files, URLs and object stores. Thread-safe.
 
-    What an URL gave before, and still has stored, is asked for by its ETag and not sent again if it did not change.
+    What an address gave before, and is still stored, is asked for by its ETag and not sent again if it did not change.
     """
 
     def __init__(
@@ -48,16 +48,14 @@ class PictureLoader:
             case Path():
                 return read_file(reference, self._limits)
             case str() if reference[:5].lower() == "data:":
-                return decode_data_uri(reference, self._limits)
-            case str() if is_url(reference):
+                return self._within_limit(decode_data_uri(reference, self._limits))
+            case str() if is_url(reference) or is_object_url(reference):
                 return self._fetch(reference)
-            case str() if is_object_url(reference):
-                return self._objects.read(reference, self._limits.max_bytes)
             case _:
                 raise ItemInvalid("an image is a data: URI, an http(s) or object-store URL, or a file", "/image")
 
     def remember(self, connection: Connection) -> None:
-        """Note, in the transaction that commits a chunk, what the URLs gave."""
+        """Note, in the transaction that commits a chunk, what the addresses gave."""
         with self._lock:
             seen, self._seen = self._seen, {}
         self._versions.remember(connection, seen)
@@ -66,17 +64,22 @@ class PictureLoader:
         version = self._versions.etag_of(url)
         if version is not None and not self._originals.has(version[1]):
             version = None
-        fetched = fetch_image(url, self._limits, self._fetcher, etag=version[0] if version else None)
+        fetched = self._ask(url, version[0] if version else None)
         if fetched.content is None:
             stored = self._originals.read(version[1]) if version else None
             if stored is not None:
                 return stored
-            fetched = fetch_image(url, self._limits, self._fetcher)  # it was removed meanwhile
+            fetched = self._ask(url, None)  # it was removed meanwhile
         content = fetched.content or b""
         if fetched.etag:
             with self._lock:
                 self._seen[url] = (fetched.etag, hashlib.sha256(content).hexdigest())
         return content
+
+    def _ask(self, url: str, etag: str | None) -> Fetched:
+        if is_object_url(url):
+            return self._objects.fetch(url, max_bytes=self._limits.max_bytes, etag=etag)
+        return fetch_image(url, self._limits, self._fetcher, etag=etag)
 
     def _within_limit(self, data: bytes) -> bytes:
         if len(data) > self._limits.max_bytes:
@@ -85,8 +88,9 @@ class PictureLoader:
 
 
 def read_file(path: Path, limits: ImageLimits) -> bytes:
-    """A picture's bytes; raises `ImageTooLarge` before reading more than the limit."""
-    size = path.stat().st_size
-    if size > limits.max_bytes:
-        raise ImageTooLarge(f"{path.name} has {size:,} bytes; at most {limits.max_bytes:,} are allowed")
-    return path.read_bytes()
+    """A picture's bytes; raises `ImageTooLarge` without reading more than the limit, even of a file that grows."""
+    with path.open("rb") as file:
+        data = file.read(limits.max_bytes + 1)
+    if len(data) > limits.max_bytes:
+        raise ImageTooLarge(f"{path.name} has more than the {limits.max_bytes:,} bytes allowed")
+    return data

@@ -5,22 +5,28 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from indexer.errors import ContentTooLarge, SourceForbidden, SourceInvalid, StorageUnavailable
+from indexer.errors import ContentTooLarge, FetchFailed, SourceForbidden, SourceInvalid, StorageUnavailable
 from indexer.fetching import Fetcher
+from indexer.images import is_url
 from indexer.objects import ObjectStores, is_object_url
 from indexer.originals import sync_folder
-from indexer.sources import version
+from indexer.remote_folders import list_pictures, look_into
+from indexer.sources import expand, files, version
 
 DOWNLOAD_TIMEOUT_S = 6 * 3600.0
 _UPLOAD = "upload:"
 _BLOCK = 2**20
+_PICTURES = "pictures.jsonl"
+
+Check = Callable[[], None]
+"""Called while it downloads; what it raises ends that."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class Locations:
         """
         if is_object_url(source):
             self._objects.check(source)
-        elif not source.startswith(("http://", "https://")):
+        elif is_url(source):
+            _parts(source)
+        else:
             self._local(source)
 
     def receive(self, file: BinaryIO, filename: str) -> tuple[str, str]:
@@ -72,13 +80,17 @@ class Locations:
             ContentTooLarge: More bytes than allowed.
             StorageUnavailable: It cannot be stored.
         """
-        name = uuid.uuid4().hex
+        folder = self._spool / uuid.uuid4().hex
         digest = hashlib.sha256()
-        path = self._spool / name / _plain_name(filename)
-        self._write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest))
-        return f"{_UPLOAD}{name}/{path.name}", digest.hexdigest()
+        path = folder / _plain_name(filename)
+        try:
+            self._write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return f"{_UPLOAD}{folder.name}/{path.name}", digest.hexdigest()
 
-    def open(self, source: str, job_id: str) -> Place:
+    def open(self, source: str, job_id: str, check: Check = lambda: None) -> Place:
         """Bring a catalogue within reach; a second call for the same job finds what the first one downloaded.
 
         Raises:
@@ -89,13 +101,12 @@ class Locations:
         if source.startswith(_UPLOAD):
             path = self._spool / source.removeprefix(_UPLOAD)
             return Place(path, None, _version(path))
-        if not source.startswith(("http://", "https://")) and not is_object_url(source):
-            path = self._local(source)
-            return Place(path, None, _version(path))
-        path = self._spool / job_id / _plain_name(unquote(urlsplit(source).path))
-        if not path.exists():
-            self._download(source, path)
-        return Place(path, source, _version(path))
+        if is_url(source) or is_object_url(source):
+            return self._remote(source, self._spool / job_id, check)
+        path = self._local(source)
+        for file in files(path):  # a link within an allowed folder may lead out of it
+            self._local(str(file))
+        return Place(path, None, _version(path))
 
     def forget(self, source: str, job_id: str = "none") -> None:
         """Remove what was kept for a job that has ended."""
@@ -126,21 +137,68 @@ class Locations:
             )
         return resolved
 
-    def _download(self, source: str, path: Path) -> None:
-        if is_object_url(source):
-            self._write(path, self._objects.blocks(source))
+    def _remote(self, source: str, folder: Path, check: Check) -> Place:
+        """What an address gives, downloaded to a folder: a file, several by a pattern, what a folder holds."""
+        parts = _parts(source)
+        above, _, name = parts.path.rpartition("/")
+        if is_object_url(source) and not name:
+            return self._remote_folder(source, folder, check)
+        self._download([urlunsplit(parts._replace(path=f"{above}/{one}")) for one in expand(name)], folder, check)
+        path = folder / _plain_name(unquote(name))
+        return Place(path, source, _version(path))
+
+    def _remote_folder(self, source: str, folder: Path, check: Check) -> Place:
+        found = look_into(self._objects, source)
+        if found.catalogue:
+            return self._remote(source + found.catalogue, folder, check)
+        if found.shards:
+            self._download([source + name for name in found.shards], folder, check)
+            return Place(folder, source, _version(folder))
+        path = folder / _PICTURES
+        if not path.exists():
+            self._write(path, list_pictures(self._objects, source), self._max_bytes, check)
+        return Place(path, source, _version(path))
+
+    def _download(self, urls: Iterable[str], folder: Path, check: Check) -> None:
+        """Files that make one catalogue, those that are not there yet."""
+        left = self._max_bytes
+        for url in urls:
+            path = folder / _plain_name(unquote(_parts(url).path))
+            try:
+                if not path.exists():
+                    self._fetch(url, path, left, check)
+            except FetchFailed:
+                check()  # that the server ends is no fault of the address
+                raise
+            left -= path.stat().st_size
+
+    def _fetch(self, url: str, path: Path, max_bytes: int, check: Check) -> None:
+        if is_object_url(url):
+            self._write(path, self._objects.blocks(url), max_bytes, check)
             return
         with _arriving(path) as file:
-            self._fetcher.download(source, file, max_bytes=self._max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
+            self._fetcher.download(url, _Checked(file, check), max_bytes=max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
 
-    def _write(self, path: Path, blocks: Iterable[bytes]) -> None:
+    def _write(self, path: Path, blocks: Iterable[bytes], max_bytes: int, check: Check = lambda: None) -> None:
         size = 0
         with _arriving(path) as file:
             for block in blocks:
                 size += len(block)
-                if size > self._max_bytes:
+                if size > max_bytes:
                     raise ContentTooLarge(f"the catalogue has more than the {self._max_bytes:,} bytes allowed")
-                file.write(block)
+                _Checked(file, check).write(block)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A file that need not be filled to its end."""
+
+    file: BinaryIO
+    check: Check
+
+    def write(self, data: bytes) -> None:
+        self.check()
+        self.file.write(data)
 
 
 def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
@@ -152,7 +210,7 @@ def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[byte
 @contextmanager
 def _arriving(path: Path) -> Iterator[BinaryIO]:
     """A file that is at `path`, whole and durable, when the block has ended, or not at all."""
-    partial = path.with_name("partial")
+    partial = path.with_name(".partial")  # no plain name has a dot there
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -166,6 +224,13 @@ def _arriving(path: Path) -> Iterator[BinaryIO]:
         raise StorageUnavailable(f"the catalogue cannot be stored: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url, allow_fragments=not is_object_url(url))  # a key may have a # in it
+    except ValueError as error:
+        raise SourceInvalid(f"{url[:200]!r} is not an URL: {error}", "/source") from error
 
 
 def _folder(source: str, job_id: str) -> str:

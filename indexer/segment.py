@@ -1,13 +1,15 @@
-"""A segment: one exact FAISS index with the sequence numbers of its vectors, of which some may be hidden."""
+"""A segment: vectors with their sequence numbers, searched exactly, of which some may be hidden."""
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -16,9 +18,12 @@ from numpy.typing import NDArray
 from indexer.originals import sync_folder
 from indexer.types import Vector, VectorRows
 
-_FLAT, _SEQS, _ITEMS, _HEADER = "flat.faiss", "seqs.npy", "items.npy", "segment.json"
+_FILES = ("seqs.i64", "items.i64", "vectors.f32")
+"""The columns of `VectorRows`, little-endian, without a header: `segment.json` tells how many rows there are."""
+_HEADER = "segment.json"
 _BLOCK = 8192
-"""Vectors copied out of an index at a time."""
+"""Vectors copied at a time."""
+_FIRST_ROOM = 64
 
 
 class Found(NamedTuple):
@@ -32,62 +37,72 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a segment on disk was built from."""
+    """What a built segment holds: the vectors with sequence numbers over `after_seq` up to `to_seq`."""
 
     fingerprint: str
     generation: str
-    built_to_seq: int
+    dimension: int
+    after_seq: int
+    to_seq: int
     count: int
 
 
-class View(NamedTuple):
-    """A segment as it is at one moment: later hiding does not show, so that it can be searched without a lock."""
+class View:
+    """The vectors that can be found in a segment at one moment: what is appended or hidden later does not show.
 
-    flat: faiss.Index
-    items: NDArray[np.int64]
-    live: int
-    selector: faiss.IDSelectorBitmap | None
-    bits: NDArray[np.uint8] | None
-    """What the selector points to: it must live as long."""
+    Args:
+        rows: All vectors of the segment.
+        alive: bool [n], those that are not hidden; None when all are.
+    """
+
+    def __init__(self, rows: VectorRows, alive: NDArray[np.bool_] | None) -> None:
+        self.rows, self._alive = rows, alive
+        self.live = len(rows.seqs) if alive is None else int(np.count_nonzero(alive))
+        # FAISS is faster without a selector, and this one points to bits that must live as long as it does.
+        self._bits = None if alive is None else np.packbits(alive, bitorder="little")
+        self._selector = (
+            None if self._bits is None else faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+        )
 
     def search(self, query: Vector, k: int) -> Found:
-        """The k live vectors with the highest dot product with the query [d]."""
-        k = min(k, self.live)
-        if k == 0:
-            return Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32))
-        # The stubs of faiss do not know the keyword that its own documentation uses.
-        parameters = faiss.SearchParameters(sel=self.selector) if self.selector else None  # type: ignore[call-arg]
-        similarities, positions = self.flat.search(query[None, :], k, params=parameters)
-        return Found(np.asarray(self.items[positions[0]]), similarities[0])
+        """The k vectors with the highest dot product with the query [d]."""
+        k, (count, dimension) = min(k, self.live), self.rows.vectors.shape
+        similarities, positions = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64)
+        if k:
+            faiss.knn_inner_product(
+                faiss.swig_ptr(np.ascontiguousarray(query, dtype=np.float32)),
+                faiss.swig_ptr(self.rows.vectors),
+                dimension,
+                1,
+                count,
+                k,
+                faiss.swig_ptr(similarities),
+                faiss.swig_ptr(positions),
+                self._selector,
+            )
+        return Found(self.rows.items[positions], similarities)
 
     def positions(self) -> NDArray[np.int64]:
-        """Of the live vectors, ascending."""
-        if self.bits is None:
-            return np.arange(len(self.items))
-        return np.flatnonzero(np.unpackbits(self.bits, count=len(self.items), bitorder="little"))
+        """Of the vectors that can be found, ascending."""
+        return np.arange(self.live) if self._alive is None else np.flatnonzero(self._alive)
 
-    def vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors [n, d] at these positions; none may be appended meanwhile."""
-        # Read in place: `reconstruct_batch` starts threads for each call, which costs more than the copying.
-        # The stubs of faiss do not know what a flat index has beside others.
-        stored = faiss.rev_swig_ptr(self.flat.get_xb(), self.flat.ntotal * self.flat.d)  # type: ignore[attr-defined]
-        return np.asarray(stored.reshape(-1, self.flat.d)[positions])
+    def blocks(self) -> Iterator[VectorRows]:
+        """All that can be found, in blocks of bounded memory."""
+        positions = self.positions()
+        for start in range(0, len(positions), _BLOCK):
+            yield take(self.rows, positions[start : start + _BLOCK])
 
 
 class Segment:
-    """Vectors in ascending order of their sequence number; hidden ones are never found. Not thread-safe.
+    """Vectors in ascending order of their sequence numbers; hidden ones are never found. Not thread-safe.
 
-    Args:
-        index: a FAISS flat inner-product index of n vectors.
-        seqs: int64 [n], ascending.
-        items: int64 [n], primary key of each vector's item.
+    A view of it may be read beside everything that is done to it.
     """
 
-    def __init__(self, index: faiss.Index, seqs: NDArray[np.int64], items: NDArray[np.int64]) -> None:
-        self._index = index
-        self._seqs = seqs
-        self._items = items
-        self._hidden = np.zeros(len(seqs), dtype=bool)
+    def __init__(self, rows: VectorRows) -> None:
+        # Arrays with room to grow; a row that is written never changes, so that views can share them.
+        self._rows, self._count = rows, len(rows.seqs)
+        self._hidden = np.zeros(self._count, dtype=bool)
         self.hidden = 0
         """Number of vectors that are there but cannot be found."""
         self._view: View | None = None
@@ -96,44 +111,46 @@ class Segment:
     @classmethod
     def empty(cls, dimension: int) -> "Segment":
         """A segment to which vectors can be appended."""
-        nothing = np.empty(0, dtype=np.int64)
-        return cls(faiss.IndexFlatIP(dimension), nothing, nothing)
+        return cls(_room(0, dimension))
 
     @classmethod
     def open(cls, folder: Path) -> tuple["Segment", Header]:
         """Memory-map a built segment.
 
         Raises:
-            OSError, ValueError, TypeError, RuntimeError, EOFError: It is damaged; the caller does without it.
+            OSError, ValueError, TypeError: It is damaged; the caller does without it.
         """
         header = Header(**json.loads((folder / _HEADER).read_text(encoding="utf-8")))
-        index = faiss.read_index(str(folder / _FLAT), faiss.IO_FLAG_MMAP_IFC)
-        seqs, items = np.load(folder / _SEQS, mmap_mode="r"), np.load(folder / _ITEMS, mmap_mode="r")
-        if not index.ntotal == len(seqs) == len(items) == header.count:
-            raise ValueError(f"{folder} holds {index.ntotal} vectors, {len(seqs)} numbers; {header.count} were built")
-        return cls(index, seqs, items), header
+        columns = []
+        for name, empty in zip(_FILES, _columns(_room(0, header.dimension)), strict=True):
+            mapped = np.asarray(np.memmap(folder / name, empty.dtype, "r")).reshape(-1, *empty.shape[1:])
+            if len(mapped) != header.count:
+                raise ValueError(f"{folder / name} holds {len(mapped)} rows; {header.count} were built")
+            columns.append(mapped)
+        return cls(VectorRows(*columns)), header
 
     @property
     def live(self) -> int:
         """Number of vectors that can be found."""
-        return len(self._seqs) - self.hidden
+        return self._count - self.hidden
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of vectors and numbers."""
-        return len(self._seqs) * (4 * int(self._index.d) + 17)
+        """Bytes of vectors and numbers, of which those of a built segment are mapped, not held."""
+        return self._count * (sum(column[:1].nbytes for column in _columns(self._rows)) + 1)
 
     def live_seqs(self) -> NDArray[np.int64]:
         """Sequence numbers of the vectors that can be found, ascending."""
-        return np.asarray(self._seqs[~self._hidden])
+        return np.asarray(self._seqs[~self._hidden[: self._count]])
 
     def append(self, rows: VectorRows) -> None:
-        """Add vectors with higher sequence numbers than all before; no view may be in use meanwhile."""
-        self._index.add(np.ascontiguousarray(rows.vectors))
-        self._seqs = np.concatenate([self._seqs, rows.seqs])
-        self._items = np.concatenate([self._items, rows.items])
-        self._hidden = np.concatenate([self._hidden, np.zeros(len(rows.seqs), dtype=bool)])
-        self._view = self._by_item = None
+        """Add vectors with higher sequence numbers than all before."""
+        count = self._count + len(rows.seqs)
+        if count > len(self._rows.seqs):
+            self._grow(max(2 * count, _FIRST_ROOM))
+        for column, new in zip(_columns(self._rows), _columns(rows), strict=True):
+            column[self._count : count] = new
+        self._count, self._view, self._by_item = count, None, None
 
     def hide(self, seqs: NDArray[np.int64]) -> NDArray[np.float32]:
         """Hide those of `seqs` that are here and not hidden yet; returns their vectors [n, d]."""
@@ -142,20 +159,20 @@ class Segment:
             self._hidden[positions] = True
             self.hidden += len(positions)
             self._view = None
-        return self._vectors(positions)
+        return self._rows.vectors[positions]
+
+    def hidden_since(self, view: View) -> NDArray[np.int64]:
+        """Sequence numbers that could be found when a view was taken, and now no more."""
+        positions = view.positions()
+        return np.asarray(view.rows.seqs[positions[self._hidden[positions]]])
 
     def rows(self, seqs: NDArray[np.int64]) -> VectorRows:
         """Those of the ascending `seqs` that can be found here."""
-        positions = self._positions(seqs)
-        return VectorRows(
-            np.asarray(self._seqs[positions]), np.asarray(self._items[positions]), self._vectors(positions)
-        )
+        return take(self._rows, self._positions(seqs))
 
-    def blocks(self, after_seq: int = 0) -> Iterator[VectorRows]:
-        """All that can be found here from after a sequence number, in blocks of bounded memory."""
-        start = int(np.searchsorted(self._seqs, after_seq, side="right"))
-        for first in range(start, len(self._seqs), _BLOCK):
-            yield self.rows(np.asarray(self._seqs[first : first + _BLOCK]))
+    def after(self, seq: int) -> VectorRows:
+        """All that can be found here with higher sequence numbers."""
+        return self.rows(np.asarray(self._seqs[np.searchsorted(self._seqs, seq, side="right") :]))
 
     def similarities(self, query: Vector, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Dot product of the query [d] with the vector of each item [n], NaN for one that has none here.
@@ -167,57 +184,85 @@ class Segment:
             return found
         positions = self._positions_of_items(items)
         here = np.flatnonzero(positions >= 0)
-        found[here] = np.vecdot(self._vectors(positions[here]), query)
+        found[here] = np.vecdot(self._rows.vectors[positions[here]], query)
         return found
 
     def view(self) -> View:
         """What can be found now."""
         if self._view is None:
-            # One bit per vector, set for the live ones; without hidden ones FAISS is faster without a selector.
-            bits = np.packbits(~self._hidden, bitorder="little") if self.hidden else None
-            selector = None if bits is None else faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            self._view = View(self._index, self._items, self.live, selector, bits)
+            rows = VectorRows(*(column[: self._count] for column in _columns(self._rows)))
+            self._view = View(rows, ~self._hidden[: self._count] if self.hidden else None)
         return self._view
+
+    @property
+    def _seqs(self) -> NDArray[np.int64]:
+        return self._rows.seqs[: self._count]
+
+    def _grow(self, room: int) -> None:
+        grown = _room(room, self._rows.vectors.shape[1])
+        for column, old in zip(_columns(grown), _columns(self._rows), strict=True):
+            column[: self._count] = old[: self._count]
+        hidden = np.zeros(room, dtype=bool)
+        hidden[: self._count] = self._hidden[: self._count]
+        self._rows, self._hidden = grown, hidden
 
     def _positions(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Of those sequence numbers that are here and not hidden."""
         positions = np.searchsorted(self._seqs, seqs)
-        inside = positions < len(self._seqs)
+        inside = positions < self._count
         positions, seqs = positions[inside], seqs[inside]
         return np.asarray(positions[(self._seqs[positions] == seqs) & ~self._hidden[positions]])
 
     def _positions_of_items(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """The position of each item's live vector, -1 for an item without one."""
         if self._by_item is None:
-            order = np.argsort(self._items, kind="stable")
-            self._by_item = np.asarray(self._items[order]), order
+            stored = self._rows.items[: self._count]
+            order = np.argsort(stored, kind="stable")
+            self._by_item = np.asarray(stored[order]), order
         in_order, order = self._by_item
         # Of several vectors of one item all but the newest are hidden; the newest is the last in a stable order.
         places = np.searchsorted(in_order, items, side="right") - 1
         positions = order[places]
         return np.where((places >= 0) & (in_order[places] == items) & ~self._hidden[positions], positions, -1)
 
-    def _vectors(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        if not len(positions):
-            return np.empty((0, self._index.d), dtype=np.float32)
-        return np.asarray(self._index.reconstruct_batch(positions.astype(np.int64)))
+
+def take(rows: VectorRows, positions: NDArray[np.int64]) -> VectorRows:
+    """Copies of the rows at these positions."""
+    return VectorRows(rows.seqs[positions], rows.items[positions], rows.vectors[positions])
 
 
-def write_segment(
-    folder: Path, header: Header, seqs: NDArray[np.int64], items: NDArray[np.int64], index: faiss.Index
-) -> None:
-    """Write a segment folder, complete or not at all: a killed build leaves nothing that would be opened."""
+def write_segment(folder: Path, header: Header, views: Sequence[View], stop: threading.Event) -> bool:
+    """Write what can be found in the views as one segment, complete or not at all.
+
+    A killed build leaves nothing that would be opened; False when `stop` ended it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="partial-"))
-    faiss.write_index(index, str(partial / _FLAT))
-    np.save(partial / _SEQS, seqs)
-    np.save(partial / _ITEMS, items)
+    with ExitStack() as stack:
+        files = [stack.enter_context((partial / name).open("wb")) for name in _FILES]
+        for rows in (rows for view in views for rows in view.blocks()):
+            if stop.is_set():
+                return False
+            for file, column in zip(files, _columns(rows), strict=True):
+                file.write(column.data)
     (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
     for path in partial.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        with path.open("rb") as written:
+            os.fsync(written.fileno())
     sync_folder(partial)
     if folder.exists():
         shutil.rmtree(folder)
     partial.rename(folder)
     sync_folder(folder.parent)
+    return True
+
+
+def _columns(rows: VectorRows) -> tuple[NDArray[Any], ...]:
+    return rows
+
+
+def _room(rows: int, dimension: int) -> VectorRows:
+    """Arrays for so many rows, their values not set."""
+    return VectorRows(
+        np.empty(rows, dtype="<i8"), np.empty(rows, dtype="<i8"), np.empty((rows, dimension), dtype="<f4")
+    )

@@ -1,7 +1,6 @@
 """The vectors of an index as they are at one moment, to be read at leisure beside searches and writes."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,41 +15,29 @@ class Snapshot:
     """n vectors as rows 0 to n - 1; what is written later does not show.
 
     Args:
-        main: A segment that never grows.
-        delta: A segment that may be appended to, but only under `lock`.
+        views: Of the index's segments.
         version: Equal for equal sets of vectors of one index.
         centroid: float64 [d], mean of the vectors; None of an empty set.
     """
 
-    def __init__(
-        self,
-        main: View,
-        delta: View,
-        lock: AbstractContextManager[object],
-        version: tuple[int, int],
-        centroid: NDArray[np.float64] | None,
-    ) -> None:
-        self._main, self._delta, self._lock = main, delta, lock
-        self._main_positions, self._delta_positions = main.positions(), delta.positions()
+    def __init__(self, views: Sequence[View], version: tuple[int, int], centroid: NDArray[np.float64] | None) -> None:
+        self._parts = [(view.rows.vectors, view.positions()) for view in views]
+        self._ends = np.cumsum([view.live for view in views])
         self.version, self.centroid = version, centroid
-        self.items: NDArray[np.int64] = np.concatenate(
-            [main.items[self._main_positions], delta.items[self._delta_positions]]
-        )
+        self.items: NDArray[np.int64] = np.concatenate([view.rows.items[view.positions()] for view in views])
         """[n] primary key of each row's item; no item comes twice."""
 
     def __len__(self) -> int:
         return len(self.items)
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors [m, d] of rows [m]; writers wait no longer than copying these takes."""
-        border = len(self._main_positions)
-        in_main = rows < border
-        if in_main.all():
-            return self._main.vectors(self._main_positions[rows])
-        read = np.empty((len(rows), self._main.flat.d), dtype=np.float32)
-        read[in_main] = self._main.vectors(self._main_positions[rows[in_main]])
-        with self._lock:
-            read[~in_main] = self._delta.vectors(self._delta_positions[rows[~in_main] - border])
+        """The vectors [m, d] of rows [m]."""
+        read = np.empty((len(rows), self._parts[0][0].shape[1]), dtype=np.float32)
+        parts = np.searchsorted(self._ends, rows, side="right")
+        for part in np.unique(parts):
+            (stored, positions), here = self._parts[part], parts == part
+            start = self._ends[part] - len(positions)
+            read[here] = stored[positions[rows[here] - start]]
         return read
 
     def directions(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Stages of a pipeline: each runs in a thread of its own and hands over through a bounded queue."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,11 +9,17 @@ from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
+log = logging.getLogger(__name__)
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _POLL_S = 0.1
 """How soon a stage that waits sees that all of them are to stop."""
+
+
+class Stopped(Exception):
+    """The pipeline ended, and with it what runs beside it."""
 
 
 class _End:
@@ -88,9 +95,26 @@ class Stages:
         while len(waiting):
             yield waiting.take()
 
-    def aside(self, task: Callable[[], None], name: str) -> None:
-        """Run something beside the stages."""
-        self._start(task, name)
+    def aside(self, task: Callable[[Callable[[], None]], None], name: str) -> None:
+        """Run something beside the stages, which may fail without them.
+
+        Args:
+            task: Calls what it is given now and then: it raises `Stopped` when the context is left.
+        """
+
+        def run() -> None:
+            try:
+                task(self._go_on)
+            except Stopped:
+                pass
+            except Exception:
+                log.exception("%s failed", name)
+
+        self._start(run, name)
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
 
     def _start(self, target: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

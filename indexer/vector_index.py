@@ -1,4 +1,4 @@
-"""The index of one modality in one generation: a built main segment, a growing delta segment, and their moments."""
+"""The index of one modality in one generation: built segments, a growing delta segment, and their moments."""
 
 import logging
 import shutil
@@ -6,35 +6,47 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.moments import Moments, Spread
-from indexer.segment import Found, Header, Segment, write_segment
+from indexer.segment import Found, Header, Segment, View, write_segment
 from indexer.snapshot import Snapshot
 from indexer.types import Modality, Vector, VectorRows
 
 log = logging.getLogger(__name__)
 
 MIN_COMPACTION = 4096
-"""Vectors in the delta segment, or hidden ones, before a compaction is worth its while."""
+"""Vectors in the delta segment, or hidden ones in a built one, before a compaction is worth its while."""
+
+GROWTH = 2
+"""A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
+
+
+class Built(NamedTuple):
+    """A segment on disk."""
+
+    segment: Segment
+    header: Header
+    folder: Path
 
 
 class VectorIndex:
     """Exact search over the live vectors of one modality. Thread-safe.
 
-    It is a function of the catalogue: opening replays whatever the main segment on disk does not hold yet, and a write
-    that failed half-way is made good by replaying before anything else is answered.
+    It is a function of the catalogue: opening replays whatever the segments on disk do not hold yet, and a write that
+    failed half-way is made good by replaying before anything else is answered.
     """
 
     def __init__(self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
-        # FAISS reads and appends in one buffer, so a search of the delta segment must not run beside an append.
         self._lock = threading.RLock()
-        self._main = self._delta = Segment.empty(row.dimension)
+        self._built: list[Built] = []
+        """Oldest first; each begins at the sequence number where the one before it ends."""
+        self._delta = Segment.empty(row.dimension)
         self._moments = Moments(row.dimension)
         self._last_seq = 0
         self._stale = True
@@ -44,20 +56,21 @@ class VectorIndex:
     def count(self) -> int:
         """Number of vectors that can be found."""
         with self._replayed():
-            return self._main.live + self._delta.live
+            return sum(segment.live for segment in self._segments())
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Live vectors in the main segment, in the delta segment, and bytes of both."""
+        """Live vectors in built segments, in the delta segment, and bytes of all."""
         with self._replayed():
-            return self._main.live, self._delta.live, self._main.memory_bytes + self._delta.memory_bytes
+            memory_bytes = sum(segment.memory_bytes for segment in self._segments())
+            return sum(built.segment.live for built in self._built), self._delta.live, memory_bytes
 
     def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
         with self._replayed():
             self._stale = True  # until all of it is done
             gone = np.asarray(sorted(dropped), dtype=np.int64)
-            for segment in (self._main, self._delta):
+            for segment in self._segments():
                 self._moments.remove(segment.hide(gone))
             # A replay may have been first to see this write.
             new = added.seqs > self._last_seq
@@ -65,16 +78,13 @@ class VectorIndex:
             self._stale = False
 
     def reload(self) -> None:
-        """Read the main segment from disk and replay the catalogue."""
+        """Read the built segments from disk and replay the catalogue."""
         with self._lock:
             self._load()
 
     def search(self, query: Vector, k: int) -> Found:
         """The k vectors with the highest dot product with the query [d], best first; ties by item."""
-        with self._replayed():
-            main = self._main.view()
-            parts = [self._delta.view().search(query, k)]
-        parts.append(main.search(query, k))
+        parts = [view.search(query, k) for view in self._views()]
         items = np.concatenate([part.items for part in parts])
         similarities = np.concatenate([part.similarities for part in parts])
         order = np.lexsort((items, -similarities))[:k]
@@ -84,8 +94,9 @@ class VectorIndex:
         """Dot product of the query [d] with the vector of each item [n], NaN for an item that has none."""
         with self._replayed():
             found = self._delta.similarities(query, items)
-            missing = np.isnan(found)
-            found[missing] = self._main.similarities(query, items[missing])
+            for built in self._built:
+                missing = np.isnan(found)
+                found[missing] = built.segment.similarities(query, items[missing])
             return found
 
     def spread(self, query: Vector) -> Spread:
@@ -97,39 +108,49 @@ class VectorIndex:
     def version(self) -> tuple[int, int]:
         """Changes with every write to the vectors: the last sequence number grows, or the number of live ones falls."""
         with self._replayed():
-            return self._last_seq, self._main.live + self._delta.live
+            return self._last_seq, self.count
 
     def snapshot(self) -> Snapshot:
         """The vectors that can be found now, to be read without holding up searches and writes."""
         with self._replayed():
-            views, version, centroid = (self._main.view(), self._delta.view()), self.version, self._moments.mean()
-        return Snapshot(*views, self._lock, version, centroid)
+            return Snapshot(self._views(), self.version, self._moments.mean())
 
     def needs_compaction(self) -> bool:
-        """Whether enough vectors are outside the main segment, or hidden in it."""
+        """Whether enough vectors are in the delta segment, or hidden in a built one."""
         with self._lock:
-            loose = self._delta.live + self._delta.hidden + self._main.hidden
-            return loose > max(MIN_COMPACTION, self._main.live // 10)
+            return self._delta.live + self._delta.hidden > MIN_COMPACTION or any(map(_is_sparse, self._built))
 
-    def compact(self, writes: AbstractContextManager[object], stop: threading.Event) -> None:
-        """Build a new main segment from the catalogue, beside searches and writes, then swap it in.
+    def compact(self, writes: AbstractContextManager[object], stop: threading.Event, *, fully: bool) -> None:
+        """Build one segment out of the newest ones and the delta segment, beside searches and writes, and swap it in.
 
         Args:
             writes: held only while swapping, so that no write falls between catalogue and index.
             stop: gives up, leaving all as it is.
+            fully: merge all segments, also where it is not worth its while.
         """
-        header = self._build(stop)
-        if header is None:
+        with self._replayed():
+            kept = self._built[: 0 if fully else self._first_to_merge()]
+            merged, delta = self._built[len(kept) :], self._delta
+            sources = [*(built.segment for built in merged), delta]
+            views = [segment.view() for segment in sources]
+            header = self._header(kept, views)
+        if self._path(header) in {built.folder for built in merged}:
+            return  # nothing came or went since it was built
+        if header.count and not write_segment(self._path(header), header, views, stop):
             return
-        main, _ = Segment.open(self._main_folder(header))
-        with writes:
-            self._hide_dropped(main)
-            delta = Segment.empty(self._row.dimension)
-            with self._replayed():
-                for rows in self._delta.blocks(after_seq=header.built_to_seq):
-                    delta.append(rows)
-                self._main, self._delta = main, delta
-        self._remove_other_mains(self._main_folder(header))
+        new = [self._open(self._path(header))] if header.count else []
+        with writes, self._replayed():
+            if self._built[len(kept) :] == merged and self._delta is delta:  # else it was reloaded meanwhile
+                gone = np.concatenate([old.hidden_since(view) for old, view in zip(sources, views, strict=True)])
+                for built in new:
+                    built.segment.hide(gone)
+                self._built = [*kept, *new]
+                self._delta = Segment.empty(self._row.dimension)
+                self._delta.append(delta.after(header.to_seq))
+            used = {built.folder for built in self._built}
+        for folder in self._folder.glob("*"):
+            if folder not in used:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
@@ -137,7 +158,7 @@ class VectorIndex:
         The caller sees to it that nothing is written meanwhile.
         """
         with self._replayed():
-            segments = (self._main, self._delta)
+            segments = self._segments()
         found: list[str] = []
         moments = Moments(self._row.dimension)
         stored = [np.empty(0, dtype=np.int64)]
@@ -169,14 +190,24 @@ class VectorIndex:
                 self._load()
             yield
 
+    def _segments(self) -> list[Segment]:
+        return [*(built.segment for built in self._built), self._delta]
+
+    def _views(self) -> list[View]:
+        with self._replayed():
+            return [segment.view() for segment in self._segments()]
+
     def _load(self) -> None:
         self._stale = True
         self._moments = Moments(self._row.dimension)
         self._delta = Segment.empty(self._row.dimension)
-        self._main, self._last_seq = self._open_main()
-        self._hide_dropped(self._main)
-        for rows in self._main.blocks():
-            self._moments.add(rows.vectors)
+        self._built = list(self._open_built())
+        self._last_seq = self._built[-1].header.to_seq if self._built else 0
+        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality)
+        for built in self._built:
+            built.segment.hide(np.setdiff1d(built.segment.live_seqs(), live, assume_unique=True))
+            for rows in built.segment.view().blocks():
+                self._moments.add(rows.vectors)
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
         self._stale = False
@@ -187,23 +218,27 @@ class VectorIndex:
             self._moments.add(rows.vectors)
             self._last_seq = int(rows.seqs[-1])
 
-    def _hide_dropped(self, segment: Segment) -> None:
-        """Hide what the catalogue no longer has."""
-        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality)
-        segment.hide(np.setdiff1d(segment.live_seqs(), live, assume_unique=True))
+    def _open_built(self) -> Iterator[Built]:
+        """The usable segments, from the first sequence number on; one that is not usable is removed."""
+        to_seq = 0
+        while built := self._open_one(after_seq=to_seq):
+            yield built
+            to_seq = built.header.to_seq
 
-    def _open_main(self) -> tuple[Segment, int]:
-        """The newest usable main segment and the sequence number it is built to; those that are not are removed."""
-        for folder in sorted(self._folder.glob("main-*"), reverse=True):
+    def _open_one(self, *, after_seq: int) -> Built | None:
+        """Of those that begin there the longest: shorter ones were merged into it."""
+        for folder in sorted(self._folder.glob(f"{after_seq:020d}-*"), reverse=True):
             try:
-                segment, header = Segment.open(folder)
-                self._check(header)
-            except (OSError, ValueError, TypeError, RuntimeError, EOFError) as error:
-                log.warning("main segment %s is not usable and will be rebuilt: %s", folder, error)
+                return self._open(folder)
+            except (OSError, ValueError, TypeError) as error:
+                log.warning("segment %s is not usable; the catalogue is read instead: %s", folder, error)
                 shutil.rmtree(folder, ignore_errors=True)
-                continue
-            return segment, header.built_to_seq
-        return Segment.empty(self._row.dimension), 0
+        return None
+
+    def _open(self, folder: Path) -> Built:
+        segment, header = Segment.open(folder)
+        self._check(header)
+        return Built(segment, header, folder)
 
     def _check(self, header: Header) -> None:
         """Raise unless a segment was built from this very catalogue, as far as it reaches by now.
@@ -212,31 +247,36 @@ class VectorIndex:
         """
         if (header.fingerprint, header.generation) != (self._row.fingerprint, self._row.generation_key):
             raise ValueError("it is of another model or another catalogue")
-        if header.built_to_seq > self._catalogue.last_seq():
+        if header.to_seq > self._catalogue.last_seq():
             raise ValueError("it is newer than the catalogue")
 
-    def _build(self, stop: threading.Event) -> Header | None:
-        index = faiss.IndexFlatIP(self._row.dimension)
-        seqs, items = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for block in self._blocks(after_seq=0):
-            if stop.is_set():
-                return None
-            index.add(block.vectors)
-            seqs.append(block.seqs)
-            items.append(block.items)
-        built_to = int(seqs[-1][-1]) if len(seqs) > 1 else 0
-        header = Header(self._row.fingerprint, self._row.generation_key, built_to, index.ntotal)
-        write_segment(self._main_folder(header), header, np.concatenate(seqs), np.concatenate(items), index)
-        return header
+    def _first_to_merge(self) -> int:
+        """Position of the oldest built segment that is worth merging with all that is newer."""
+        first, newer = len(self._built), self._delta.live
+        for position in reversed(range(len(self._built))):
+            built = self._built[position]
+            if _is_sparse(built) or built.segment.live <= GROWTH * newer:
+                first = position
+            newer += built.segment.live
+        return first
+
+    def _header(self, kept: Sequence[Built], views: Sequence[View]) -> Header:
+        return Header(
+            fingerprint=self._row.fingerprint,
+            generation=self._row.generation_key,
+            dimension=self._row.dimension,
+            after_seq=kept[-1].header.to_seq if kept else 0,
+            to_seq=self._last_seq,
+            count=sum(view.live for view in views),
+        )
+
+    def _path(self, header: Header) -> Path:
+        # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
+        return self._folder / f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
 
     def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
 
-    def _main_folder(self, header: Header) -> Path:
-        # Vectors only ever leave the set of those up to a number, so both numbers together name one set.
-        return self._folder / f"main-{header.built_to_seq:020d}-{header.count:012d}"
 
-    def _remove_other_mains(self, kept: Path) -> None:
-        for folder in [*self._folder.glob("main-*"), *self._folder.glob("partial-*")]:
-            if folder != kept:
-                shutil.rmtree(folder, ignore_errors=True)
+def _is_sparse(built: Built) -> bool:
+    return built.segment.hidden > max(MIN_COMPACTION, built.segment.live // 10)

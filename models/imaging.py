@@ -91,7 +91,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         return opaque
     if upright.mode.startswith("I;16"):
         # Pillow clips 16-bit grey to 255 when it converts; scaling keeps the picture.
-        upright = upright.convert("I").point([value / 256 for value in range(65536)], "L")
+        upright = upright.convert("I").point([round(value / 257) for value in range(65536)], "L")
     return upright.convert("RGB")
 
 

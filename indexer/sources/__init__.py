@@ -1,8 +1,23 @@
 """Catalogues as they come, in any format, as rows of items: streamed, in bounded memory."""
 
-from indexer.sources.finding import version
+from indexer.sources.finding import CATALOGUES, expand, files, is_shard, version
 from indexer.sources.mapping import Mapping, guess_mapping
 from indexer.sources.opening import read_source
+from indexer.sources.places import is_picture
 from indexer.sources.rows import BadRow, ImageReference, Row, Source
 
-__all__ = ["BadRow", "ImageReference", "Mapping", "Row", "Source", "guess_mapping", "read_source", "version"]
+__all__ = [
+    "CATALOGUES",
+    "BadRow",
+    "ImageReference",
+    "Mapping",
+    "Row",
+    "Source",
+    "expand",
+    "files",
+    "guess_mapping",
+    "is_picture",
+    "is_shard",
+    "read_source",
+    "version",
+]

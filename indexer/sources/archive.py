@@ -14,7 +14,7 @@ from typing import Any
 from indexer.errors import SourceInvalid
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, inside, is_picture
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, damage_told, decompressed
+from indexer.sources.streams import BreaksOff, Check, count, damage_told, decompressed
 from indexer.sources.values import shortened
 
 MAX_RATIO = 200
@@ -43,10 +43,10 @@ class ArchiveTable:
                 if number > after:
                     yield Record(number, {"path": name, "file": name})
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The pictures that its directory lists."""
         with opened(self.path) as archive:
-            return sum(1 for _ in _pictures(archive))
+            return count(_pictures(archive), check)
 
     def value(self, cell: Any) -> Any:
         """As it is."""

@@ -11,7 +11,7 @@ from indexer.sources.encodings import SAMPLE_BYTES, bad_byte, sniff
 from indexer.sources.mapping import Mapping
 from indexer.sources.mapping import guess_mapping as guess
 from indexer.sources.rows import Record
-from indexer.sources.streams import MAX_ROW_CHARACTERS, Lines, Opener, RowTooLong, head
+from indexer.sources.streams import MAX_ROW_CHARACTERS, Check, Lines, Opener, RowTooLong, count, head
 from indexer.sources.values import readable, typed
 
 _DELIMITERS = ",;\t|"
@@ -64,10 +64,10 @@ class CsvTable:
                 if number > after:
                     yield self._record(number, row)
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The rows, read through."""
         with Lines(self.open(), self.encoding, "", MAX_LINES) as lines:
-            return sum(1 for _ in _rows(lines)) - 1
+            return count(_rows(lines), check) - 1
 
     def value(self, cell: Any) -> Any:
         """A number where it is one."""

@@ -67,6 +67,27 @@ def version(path: Path) -> str:
     return digest.hexdigest()
 
 
+def files(path: Path) -> tuple[Path, ...]:
+    """The files that a source is read from, or the folder of pictures; raises `SourceInvalid` as `find` does."""
+    found = find(path)
+    return found.shards or (found.path,)
+
+
+def expand(name: str) -> Iterator[str]:
+    """The names that one with ranges stands for, `s-{08..10}.tar`; of one without, itself.
+
+    Raises:
+        SourceInvalid: They are none, or too many.
+    """
+    parts = _RANGE.split(name)
+    ranges = [range(int(first), int(last) + 1) for first, last in zip(parts[1::3], parts[2::3], strict=True)]
+    if not 0 < math.prod(map(len, ranges)) <= _MAX_SHARDS:
+        raise SourceInvalid(f"{name} stands for no files, or for more than {_MAX_SHARDS:,}")
+    for numbers in product(*ranges):
+        padded = [str(number).zfill(len(first)) for number, first in zip(numbers, parts[1::3], strict=True)]
+        yield parts[0] + "".join(number + text for number, text in zip(padded, parts[3::3], strict=True))
+
+
 def _states(found: Found) -> Iterator[str]:
     if not found.shards and found.path.is_dir():
         yield from PicturesTable(found.path).names()
@@ -86,13 +107,7 @@ def _in_folder(folder: Path) -> Found:
 
 def _expanded(pattern: Path) -> Iterator[Path]:
     """The files that a name with ranges stands for; all must be there, or some of the catalogue would go missing."""
-    parts = _RANGE.split(pattern.name)
-    ranges = [range(int(first), int(last) + 1) for first, last in zip(parts[1::3], parts[2::3], strict=True)]
-    if not 0 < math.prod(map(len, ranges)) <= _MAX_SHARDS:
-        raise SourceInvalid(f"{pattern} stands for no files, or for more than {_MAX_SHARDS:,}")
-    for numbers in product(*ranges):
-        padded = [str(number).zfill(len(first)) for number, first in zip(numbers, parts[1::3], strict=True)]
-        name = parts[0] + "".join(number + text for number, text in zip(padded, parts[3::3], strict=True))
+    for name in expand(pattern.name):
         if not pattern.with_name(name).is_file():
             raise SourceInvalid(f"{pattern} stands for {name}, which does not exist")
         yield pattern.with_name(name)

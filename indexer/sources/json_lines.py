@@ -10,7 +10,7 @@ from indexer.errors import SourceInvalid
 from indexer.sources.encodings import bad_byte, sniff
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, Lines, Opener, RowTooLong, head
+from indexer.sources.streams import BreaksOff, Check, Lines, Opener, RowTooLong, count, head
 from indexer.sources.values import as_json, readable
 
 INSPECTED_ROWS = 100
@@ -59,10 +59,10 @@ class JsonLinesTable:
                 if number > after:
                     yield _record(number, line)
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The lines that are not blank."""
         with Lines(self.open(), self.encoding, "\n") as lines:
-            return sum(1 for _ in _filled(lines))
+            return count(_filled(lines), check)
 
     def value(self, cell: Any) -> Any:
         """As it is."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from indexer.errors import SourceInvalid
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, Opener
+from indexer.sources.streams import BreaksOff, Check, Opener
 from indexer.sources.values import as_json, shortened
 
 _BATCH_ROWS = 256
@@ -70,7 +70,7 @@ class ParquetTable:
                     yield from self._group(file, group, number, after)
                 number += rows
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The number of rows that the footer tells."""
         with _opened(self.open) as file:
             return sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))

@@ -9,6 +9,7 @@ from typing import Any
 from indexer.sources.mapping import Mapping
 from indexer.sources.places import is_picture
 from indexer.sources.rows import Record
+from indexer.sources.streams import Check, count
 
 PICTURE_COLUMNS = ("path", "file")
 PICTURE_MAPPING = Mapping("path", "path", None, ("file",))
@@ -27,9 +28,9 @@ class PicturesTable:
             if number > after:
                 yield Record(number, {"path": record[0], "file": record[0]}, record[1])
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The pictures, listed through."""
-        return sum(1 for _ in self._walk())
+        return count(self._walk(), check)
 
     def names(self) -> Iterator[str]:
         """The paths of the pictures within the folder."""

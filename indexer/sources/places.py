@@ -14,7 +14,7 @@ MAX_PICTURE_BYTES = 64 * 2**20
 """More than any picture may have that an item takes; a larger one is not even read."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-OBJECT_STORES = frozenset({"s3", "gs", "az"})
+OBJECT_STORES = frozenset({"s3", "gs", "az", "abfss"})
 _FETCHED = frozenset({"http", "https", *OBJECT_STORES})
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 

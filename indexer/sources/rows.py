@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from indexer.errors import SourceInvalid
 from indexer.sources.mapping import Mapping
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, Place, find_image
-from indexer.sources.streams import BreaksOff
+from indexer.sources.streams import BreaksOff, Check
 from indexer.sources.values import MAX_ID_CHARACTERS, as_id, as_text, lookup, readable
 
 ImageReference = bytes | Path | str
@@ -52,6 +52,13 @@ class Record:
     fault: str | None = None
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Instead of a picture's cell: why it cannot be used, which costs the row no more than the picture."""
+
+    detail: str
+
+
 class Table(Protocol):
     """What a format must offer. What breaks off raises `BreaksOff`; a bad row is a record with a fault."""
 
@@ -59,8 +66,8 @@ class Table(Protocol):
         """The records with a number above `after`."""
         ...
 
-    def count(self) -> int:
-        """How many records there are, exactly, without holding them."""
+    def count(self, check: Check) -> int:
+        """How many records there are, exactly, without holding them; see `streams.count`."""
         ...
 
     def value(self, cell: Any) -> Any:
@@ -100,14 +107,17 @@ class Source:
         except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} can be read up to row {number:,} only: {error}") from error
 
-    def count(self) -> int:
+    def count(self, check: Check = lambda: None) -> int:
         """How many rows there are; reads the file through where its format does not say.
+
+        Args:
+            check: Called now and then; what it raises ends the counting.
 
         Raises:
             SourceInvalid: The file breaks off.
         """
         try:
-            return self.table.count()
+            return self.table.count(check)
         except (BreaksOff, OSError) as error:
             raise SourceInvalid(f"{self.name} cannot be read to its end: {error}") from error
 
@@ -156,6 +166,8 @@ def _image(cell: Any, find: Find) -> ImageReference | None:
     match cell:
         case None | "" | b"" | []:
             return None
+        case Unusable():
+            raise ValueError(cell.detail)
         case str():
             return find_image(cell.strip(), find)
         case bytes():

@@ -13,8 +13,8 @@ from indexer.errors import SourceInvalid
 from indexer.sources.json_lines import columns_of, inspected, names_of, parse_object
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.places import IMAGE_SUFFIXES, MAX_PICTURE_BYTES
-from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, open_file
+from indexer.sources.rows import Record, Unusable
+from indexer.sources.streams import BreaksOff, Check, count, open_file
 from indexer.sources.values import as_json, shortened, typed
 
 KEY, IMAGE, TEXT = "__key__", "__image__", "__text__"
@@ -59,9 +59,9 @@ class ShardsTable:
         """The samples after a number; of those before only the members' headers are read."""
         return self._samples(after, pictures=True)
 
-    def count(self) -> int:
+    def count(self, check: Check) -> int:
         """The samples, by their members' headers."""
-        return sum(1 for shard in self.shards for _ in _keys(shard))
+        return count((key for shard in self.shards for key in _keys(shard)), check)
 
     def value(self, cell: Any) -> Any:
         """As it is."""
@@ -92,7 +92,11 @@ def _sample(number: int, key: str, members: Iterator[tarfile.TarInfo], tar: "_Ta
             _check(member)
             _take(member, tar, cells, fields, pictures)
         except ValueError as error:
-            fault = fault or f"{shortened(member.name)!r} {error}"
+            detail = f"{shortened(member.name)!r} {error}"
+            if _is_image(member):
+                cells.setdefault(IMAGE, Unusable(detail))
+            else:
+                fault = fault or detail
     return Record(number, fields | cells, fault)
 
 
@@ -105,7 +109,7 @@ def _check(member: tarfile.TarInfo) -> None:
 
 def _take(member: tarfile.TarInfo, tar: "_Tar", cells: dict[str, Any], fields: dict[str, Any], pictures: bool) -> None:
     suffix = Path(member.name).suffix.lower()
-    if suffix in IMAGE_SUFFIXES and IMAGE not in cells:
+    if _is_image(member) and not isinstance(cells.get(IMAGE), bytes):
         cells[IMAGE] = tar.read(member, MAX_PICTURE_BYTES) if pictures else b""
     elif suffix in (".txt", ".caption") and TEXT not in cells:
         cells[TEXT] = _decoded(tar.read(member, MAX_TEXT_BYTES))
@@ -113,6 +117,10 @@ def _take(member: tarfile.TarInfo, tar: "_Tar", cells: dict[str, Any], fields: d
         fields.update(parse_object(_decoded(tar.read(member, MAX_TEXT_BYTES))))
     elif suffix == ".cls":
         fields["cls"] = typed(_decoded(tar.read(member, MAX_TEXT_BYTES)).strip())
+
+
+def _is_image(member: tarfile.TarInfo) -> bool:
+    return Path(member.name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _decoded(data: bytes) -> str:

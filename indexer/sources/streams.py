@@ -3,7 +3,7 @@
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from gzip import GzipFile
 from pathlib import Path
@@ -17,6 +17,13 @@ _BLOCK = 2**16
 
 Opener = Callable[[], io.BufferedReader]
 """Opens a file anew, at its beginning."""
+
+
+Check = Callable[[], None]
+"""Called by what takes long; what it raises ends that."""
+
+_UNCHECKED = 128
+"""Rows, each of which may have megabytes, that are counted between two checks."""
 
 
 class BreaksOff(Exception):
@@ -49,6 +56,15 @@ def decompressed(file: io.BufferedReader) -> io.BufferedReader:
 
         inner = pa.input_stream(file, compression="zstd")
     return io.BufferedReader(_Raw(file, inner), _BLOCK)
+
+
+def count(rows: Iterable[object], check: Check) -> int:
+    """How many there are."""
+    number = 0
+    for number, _ in enumerate(rows, start=1):
+        if number % _UNCHECKED == 0:
+            check()
+    return number
 
 
 def head(open_: Opener, size: int = 512) -> bytes:

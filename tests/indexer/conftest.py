@@ -8,6 +8,7 @@ import pytest
 from indexer.collection import Collection
 from indexer.collections import Collections
 from tests.fakes import FakeEncoder
+from tests.object_store import ObjectStore, configure, serve_objects
 
 
 @pytest.fixture
@@ -33,3 +34,17 @@ def open_folder(tmp_path: Path, encoder: FakeEncoder) -> Iterator[Callable[[], C
 @pytest.fixture
 def collection(open_folder: Callable[[], Collections]) -> Collection:
     return open_folder().get("default")
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    with serve_objects() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An empty bucket, and the environment that leads to it."""
+    configure(monkeypatch, _object_store.url)
+    _object_store.reset()
+    return _object_store

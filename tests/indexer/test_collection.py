@@ -72,7 +72,7 @@ def test_the_index_folder_can_be_deleted_at_any_time(open_folder: Open, tmp_path
     assert find(open_folder().get("default"), "red", limit=1)[0].startswith("red")
 
 
-@pytest.mark.parametrize("name", ["flat.faiss", "seqs.npy", "segment.json"])
+@pytest.mark.parametrize("name", ["vectors.f32", "seqs.i64", "segment.json"])
 def test_a_damaged_main_segment_is_rebuilt_from_the_catalogue(open_folder: Open, tmp_path: Path, name: str) -> None:
     collection = open_folder().get("default")
     fill(collection)

@@ -1,6 +1,7 @@
 """What a crash, a full disk or a foreign file can do to a collection: nothing that shows."""
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -17,7 +18,7 @@ from indexer import vector_index
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CatalogueIncompatible, CollectionNotFound, ItemInvalid
-from indexer.segment import Segment
+from indexer.segment import Header, Segment
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -37,8 +38,15 @@ def things(count: int, first: int = 0) -> list[NewItem]:
     return [NewItem(str(number), text=f"red thing {number}") for number in range(first, first + count)]
 
 
-def mains(folder: Path) -> list[Path]:
-    return sorted((folder / "data" / "index").rglob("main-*"))
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in (folder / "data" / "index").rglob("segment.json"))
 
 
 def test_a_write_committed_before_a_crash_is_found_after_it(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +79,9 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
     assert len([path for path in (tmp_path / "data" / "originals").rglob("*") if path.is_file()]) == 1
 
 
-@pytest.mark.parametrize("step", ["faiss.write_index", "indexer.segment.np.save", "indexer.segment.sync_folder"])
+@pytest.mark.parametrize(
+    "step", ["indexer.segment.View.blocks", "indexer.segment.sync_folder", "indexer.vector_index.Segment.hidden_since"]
+)
 def test_a_compaction_killed_at_any_step_loses_nothing(
     open_folder: Open, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -94,13 +104,13 @@ def test_a_compaction_killed_at_any_step_loses_nothing(
     assert collection.verify() == []
 
 
-@pytest.mark.parametrize("name", ["flat.faiss", "seqs.npy", "items.npy", "segment.json"])
+@pytest.mark.parametrize("name", ["vectors.f32", "seqs.i64", "items.i64", "segment.json"])
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.99])
 def test_a_file_cut_anywhere_is_noticed(open_folder: Open, tmp_path: Path, name: str, kept: float) -> None:
     collection = open_folder().get("default")
     collection.upsert(things(30))
     collection.compact()
-    for folder in mains(tmp_path):
+    for folder in segments(tmp_path):
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(data[: int(kept * len(data))])
     collection = open_folder().get("default")
@@ -108,11 +118,50 @@ def test_a_file_cut_anywhere_is_noticed(open_folder: Open, tmp_path: Path, name:
     assert len(found(collection)) == 30
 
 
+def test_segments_are_merged_before_they_become_many(
+    open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 4)
+    collection = open_folder().get("default")
+    written = []
+    write = vector_index.write_segment
+
+    def count(folder: Path, header: Header, *arguments: Any) -> bool:
+        written.append(header.count)
+        return write(folder, header, *arguments)
+
+    monkeypatch.setattr(vector_index, "write_segment", count)
+    for number in range(60):
+        collection.upsert(things(5, first=5 * number))
+        wait_until(lambda: not collection._indexes["text"].needs_compaction())
+    collection.close()
+    assert collection.info().index.delta <= 5
+    assert 1 < len(segments(tmp_path)) <= math.log2(300)
+    assert sum(written) <= 300 * math.log2(300)
+    collection = open_folder().get("default")
+    assert len(found(collection)) == 300
+    assert collection.verify() == []
+
+
+def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_folder: Open, tmp_path: Path) -> None:
+    collection = open_folder().get("default")
+    for number in (0, 50, 70):
+        collection.upsert(things(50 - number // 2, first=number))
+        collection._indexes["text"].compact(collection._writes, threading.Event(), fully=False)
+    assert len(segments(tmp_path)) == 2
+    shutil.rmtree(segments(tmp_path)[0])
+    collection = open_folder().get("default")
+    assert collection.verify() == []
+    assert collection.info().index.main == 0
+    collection.compact()
+    assert len(segments(tmp_path)) == 1
+
+
 def test_a_main_segment_of_another_fingerprint_is_never_used(open_folder: Open, tmp_path: Path) -> None:
     collection = open_folder().get("default")
     collection.upsert(things(10))
     collection.compact()
-    for folder in mains(tmp_path):
+    for folder in segments(tmp_path):
         header = json.loads((folder / "segment.json").read_text())
         (folder / "segment.json").write_text(json.dumps(header | {"fingerprint": "0" * 64}))
     info = open_folder().get("default").info()
@@ -342,11 +391,10 @@ def test_what_is_deleted_while_a_compaction_builds_does_not_come_back(
 ) -> None:
     write = vector_index.write_segment
 
-    def write_late(*arguments: Any) -> None:
-        if arguments[1].count:  # the texts': there are no pictures
-            collection.delete(["1"])
-            collection.upsert([NewItem("2", text="a blue thing now"), NewItem("new", text="red")])
-        write(*arguments)
+    def write_late(*arguments: Any) -> bool:
+        collection.delete(["1"])
+        collection.upsert([NewItem("2", text="a blue thing now"), NewItem("new", text="red")])
+        return write(*arguments)
 
     collection.upsert(things(5))
     monkeypatch.setattr(vector_index, "write_segment", write_late)
@@ -360,11 +408,12 @@ def test_closing_returns_only_when_a_compaction_has_come_to_rest(
 ) -> None:
     write, writing, events = vector_index.write_segment, threading.Event(), []
 
-    def write_slowly(*arguments: Any) -> None:
+    def write_slowly(*arguments: Any) -> bool:
         writing.set()
         time.sleep(0.3)
-        write(*arguments)
+        written = write(*arguments)
         events.append("written")
+        return written
 
     monkeypatch.setattr(vector_index, "write_segment", write_slowly)
     collection.upsert(things(5))

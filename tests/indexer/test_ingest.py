@@ -1,5 +1,6 @@
 """The ingest pipeline: every row accounted for, the good half of an item kept, chunks all or nothing."""
 
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from indexer.collection import Collection
 from indexer.errors import FetchFailed, RowRefused
 from indexer.ingest import ingest
 from indexer.job_store import ChunkReport, RowReport
-from indexer.sources import BadRow, ImageReference, Row
+from indexer.sources import BadRow, ImageReference, Row, read_source
 from indexer.types import NewRule, Term
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
@@ -77,6 +78,18 @@ def test_an_item_with_a_bad_picture_keeps_its_text_and_its_row_is_warned_of(coll
         ("error", 3, "image-undecodable"),
     ]
     assert collection.get("1").modalities == ("text",)
+
+
+def test_a_row_that_is_but_a_picture_nobody_can_read_is_an_error(collection: Collection, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("../out.png", "in.png"):
+            archive.writestr(name, picture("red"))
+    told = run(collection, list(read_source(tmp_path / "a.zip")))
+    assert told.counts == {"created": 1, "failed": 1}
+    [bad] = told.rows
+    assert (bad.level, bad.row, bad.id, bad.code) == ("error", 1, "../out.png", "row-invalid")
+    assert "leads out" in bad.detail
+    assert [item.id for item in collection.items(10)[0]] == ["in.png"]
 
 
 def test_a_picture_that_cannot_be_had_again_is_not_lost(collection: Collection) -> None:

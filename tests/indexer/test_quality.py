@@ -20,7 +20,7 @@ from indexer.neighbours import first_equals, near_pairs
 from indexer.quality import Quality
 from indexer.segment import Segment
 from indexer.snapshot import Snapshot
-from indexer.types import NewItem
+from indexer.types import NewItem, VectorRows
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
 
@@ -34,9 +34,10 @@ def snapshot_of(vectors: Vectors, delta: int = 0, items: Sequence[int] | None = 
     items = range(1, len(vectors) + 1) if items is None else items
     border = len(vectors) - delta
     segments = [Segment.empty(vectors.shape[1]) for _ in range(2)]
-    segments[0].append(range(1, border + 1), items[:border], vectors[:border])
-    segments[1].append(range(border + 1, len(vectors) + 1), items[border:], vectors[border:])
-    return Snapshot(segments[0].view(), segments[1].view(), threading.RLock(), (0, 0), None)
+    rows = VectorRows(np.arange(1, len(vectors) + 1), np.asarray(items, dtype=np.int64), vectors)
+    segments[0].append(VectorRows(*(column[:border] for column in rows)))
+    segments[1].append(VectorRows(*(column[border:] for column in rows)))
+    return Snapshot([segment.view() for segment in segments], (0, 0), None)
 
 
 def directions(count: int, dimension: int = 16, seed: int = 0) -> Vectors:
@@ -318,8 +319,8 @@ def test_different_contents_with_one_vector_are_suspicious(collection: Collectio
 
 
 def test_vectors_that_are_no_embeddings_are_suspicious(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    encode = FakeEncoder.encode_images
-    monkeypatch.setattr(FakeEncoder, "encode_images", lambda self, images: 0.01 * encode(self, images))
+    encode = FakeEncoder.encode_pixels
+    monkeypatch.setattr(FakeEncoder, "encode_pixels", lambda self, pixels: 0.01 * encode(self, pixels))
     collection.upsert([NewItem("dim", picture("red"), "red")])
 
     [found] = report(collection).suspicious

@@ -412,7 +412,7 @@ def test_under_another_model_texts_and_pictures_are_embedded_again(
     watch(collection, "item", terms=(Term(item="seen"),))
     watch(collection, "vector", terms=(Term(vector=[1.0] * 16),))
     other = FakeEncoder(dimension=8, fingerprint="0" * 64)
-    rules = Rules(collection._catalogue._database, collection._catalogue, collection._row, other, collection._limits)
+    rules = Rules(collection._catalogue._database, collection._catalogue, collection._row, other, collection.limits)
 
     judged = rules.judge({"a": {"text": other.encode_texts(["red"]).vectors[0]}})
 

@@ -44,7 +44,7 @@ TOO_LARGE = [
     "png of chunks", "png of empty data", "png huge", "png wide", "jpeg huge", "jpeg of scans",
     "jpeg of segments", "jpeg of fill bytes", "jpeg of fill bytes without end", "jpeg of junk", "gif of frames",
     "gif of comments", "gif of one comment", "gif of unknown blocks", "gif large frame", "tiff of directories",
-    "tiff of strips", "tiff of tiles", "tiff huge", "bmp huge", "webp of frames",
+    "tiff of strips", "tiff of tiles", "tiff huge", "bmp huge", "bmp upside down", "webp of frames",
 ]  # fmt: skip
 FINE = ["png data bomb", "png exif bomb", "jpeg large and short", "jpeg exif bomb", "jpeg exif circle"]
 """What costs little, because Pillow stops reading where the pixels are complete, or never looks at it."""
@@ -225,7 +225,7 @@ def test_ycck_becomes_rgb(components: tuple[int, int, int, int]) -> None:
     """Adobe stores the complement of all four, the first three of them as luminance and chrominance (T.871)."""
     luma, blue, red, black = components
     # Pillow stores the complement, so that these are what the file holds for Y, Cb, Cr and K.
-    image = Image.new("CMYK", SIZE, tuple(255 - value for value in (luma, blue, red)) + (black,))
+    image = Image.new("CMYK", SIZE, (*(255 - value for value in (luma, blue, red)), black))
     rgb = np.array([
         luma + 1.402 * (red - 128),
         luma - 0.344136 * (blue - 128) - 0.714136 * (red - 128),

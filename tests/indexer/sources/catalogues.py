@@ -65,6 +65,14 @@ def read(rows: "list[Row | BadRow]") -> list[tuple[object, ...]]:
     ]
 
 
+def fault(row: Row | BadRow) -> str:
+    """Why a row has no picture, where the rest of it is good."""
+    assert isinstance(row, Row)
+    assert row.image is None
+    assert row.image_fault
+    return row.image_fault
+
+
 def compress(data: bytes, way: str) -> bytes:
     """Two members, or frames, one after the other, as `cat` and parallel compressors make them."""
     middle = len(data) // 2

@@ -10,7 +10,7 @@ import pytest
 
 from indexer.errors import SourceInvalid
 from indexer.sources import BadRow, Mapping, Row, read_source, shards
-from tests.indexer.sources.catalogues import add
+from tests.indexer.sources.catalogues import add, fault
 from tests.pictures import picture
 
 
@@ -61,13 +61,10 @@ def test_without_json_and_texts_the_key_is_the_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        member("1.jpg", tarfile.SYMTYPE, "/etc/passwd"),
-        member("1.jpg", tarfile.LNKTYPE, "0.jpg"),
-        member("1.jpg", tarfile.CHRTYPE),
-        member("1.jpg", tarfile.FIFOTYPE),
-        member("1.jpg", b"Z"),
-        ("/abs/1.jpg", b"x"),
-        ("a/../../1.jpg", b"x"),
+        member("1.json", tarfile.SYMTYPE, "/etc/passwd"),
+        member("1.txt", tarfile.LNKTYPE, "0.jpg"),
+        ("/abs/1.txt", b"x"),
+        ("a/../../1.txt", b"x"),
         ("1.json", b"{"),
         ("1.json", b"[]"),
         ("1.txt", b"caf\xe9"),
@@ -85,13 +82,41 @@ def test_a_bad_member_makes_a_bad_row_and_stops_nothing(
     assert list(source.rows(2)) == [last]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        member("1.jpg", tarfile.SYMTYPE, "/etc/passwd"),
+        member("1.jpg", tarfile.LNKTYPE, "0.jpg"),
+        member("1.jpg", tarfile.CHRTYPE),
+        member("1.jpg", tarfile.FIFOTYPE),
+        member("1.jpg", b"Z"),
+    ],
+)
+def test_a_picture_that_is_no_plain_file_leaves_its_sample_the_text(tmp_path: Path, bad: tarfile.TarInfo) -> None:
+    alone, beside = read_source(write(tmp_path / "a.tar", bad, ("1.txt", b"red"), ("2.jpg", b"b")))
+    assert alone == Row(1, "1", None, "red", {}, image_fault=fault(alone))
+    assert "is a link, a device" in fault(alone)
+    assert isinstance(beside, Row)
+    [other] = read_source(write(tmp_path / "b.tar", bad, ("1.png", b"png"), ("1.txt", b"red")))
+    assert other == Row(1, "1", b"png", "red", {})
+
+
+@pytest.mark.parametrize("name", ["/abs/1", "a/../../1"])
+def test_a_picture_whose_name_leads_out_leaves_its_sample_the_text(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.tar", (f"{name}.jpg", b"x"), ("1.txt", b"red"))
+    outside, inside = read_source(path)
+    assert "leads out of the archive" in fault(outside)
+    assert inside == Row(2, "1", None, "red", {})
+
+
 def test_members_over_the_limit_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MAX_PICTURE_BYTES", 1000)
     monkeypatch.setattr(shards, "MAX_TEXT_BYTES", 100)
     path = write(tmp_path / "a.tar", ("1.jpg", b"x" * 1001), ("2.txt", b"x" * 101), ("3.jpg", b"x" * 1000))
     found = list(read_source(path))
-    assert [type(row) for row in found] == [BadRow, BadRow, Row]
-    assert "at most 1,000" in found[0].detail  # type: ignore[union-attr]
+    assert [type(row) for row in found] == [Row, BadRow, Row]
+    assert "at most 1,000" in fault(found[0])
+    assert "at most 100 " in found[1].detail  # type: ignore[union-attr]
 
 
 def test_a_header_that_is_too_long_is_not_read(tmp_path: Path) -> None:
@@ -141,7 +166,7 @@ def test_a_bomb_of_a_member_is_skipped_without_being_held(tmp_path: Path) -> Non
             file.write(bytes(2**20))
         file.write(member("2.jpg").tobuf() + bytes(1024))
     bad, good = read_source(tmp_path / "a.tar.gz")
-    assert isinstance(bad, BadRow)
+    assert "at most 67,108,864" in fault(bad)
     assert isinstance(good, Row)
 
 
