@@ -1,16 +1,17 @@
 """Where a catalogue lies: uploaded, in a folder of this machine, behind an URL, in an object store."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlunsplit
 
 from indexer.errors import ContentTooLarge, FetchFailed, SourceForbidden, SourceInvalid, StorageUnavailable
 from indexer.fetching import Fetcher
@@ -18,15 +19,13 @@ from indexer.images import is_url
 from indexer.objects import ObjectStores, is_object_url
 from indexer.originals import sync_folder
 from indexer.remote_folders import list_pictures, look_into
-from indexer.sources import expand, files, version
+from indexer.sources import Check, expand, files, unchecked, url_parts, version, without_secrets
 
 DOWNLOAD_TIMEOUT_S = 6 * 3600.0
 _UPLOAD = "upload:"
 _BLOCK = 2**20
 _PICTURES = "pictures.jsonl"
-
-Check = Callable[[], None]
-"""Called while it downloads; what it raises ends that."""
+_NOTE = ".brought"  # no plain name begins with a dot
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,8 @@ class Place:
     """A catalogue within reach."""
 
     path: Path
+    name: str
+    """What to show the user: no path of the server's that the user did not give."""
     base_url: str | None
     """What the relative names of its pictures are joined to, where it came from elsewhere."""
     version: str
@@ -90,7 +91,7 @@ class Locations:
             raise
         return f"{_UPLOAD}{folder.name}/{path.name}", digest.hexdigest()
 
-    def open(self, source: str, job_id: str, check: Check = lambda: None) -> Place:
+    def open(self, source: str, job_id: str, check: Check = unchecked) -> Place:
         """Bring a catalogue within reach; a second call for the same job finds what the first one downloaded.
 
         Raises:
@@ -100,13 +101,13 @@ class Locations:
         """
         if source.startswith(_UPLOAD):
             path = self._spool / source.removeprefix(_UPLOAD)
-            return Place(path, None, _version(path))
+            return Place(path, path.name, None, _version(path))
         if is_url(source) or is_object_url(source):
             return self._remote(source, self._spool / job_id, check)
         path = self._local(source)
         for file in files(path):  # a link within an allowed folder may lead out of it
             self._local(str(file))
-        return Place(path, None, _version(path))
+        return Place(path, str(path), None, _version(path))
 
     def forget(self, source: str, job_id: str = "none") -> None:
         """Remove what was kept for a job that has ended."""
@@ -138,32 +139,50 @@ class Locations:
         return resolved
 
     def _remote(self, source: str, folder: Path, check: Check) -> Place:
-        """What an address gives, downloaded to a folder: a file, several by a pattern, what a folder holds."""
+        """What an address gives, brought to a folder once, whatever becomes of the address."""
+        note = folder / _NOTE
+        if not note.exists():
+            name, base_url = self._bring(source, folder, check)
+            self._write(note, [json.dumps([name, base_url]).encode()], self._max_bytes)
+        name, base_url = json.loads(note.read_bytes())
+        return Place(folder / name, without_secrets(source), base_url, _version(folder / name))
+
+    def _bring(self, source: str, folder: Path, check: Check) -> tuple[str, str]:
+        """Download a file, several by a pattern, or what a folder of an object store holds.
+
+        Returns:
+            What stands for it within `folder`, and what the names in it are joined to.
+        """
         parts = _parts(source)
         above, _, name = parts.path.rpartition("/")
         if is_object_url(source) and not name:
-            return self._remote_folder(source, folder, check)
-        self._download([urlunsplit(parts._replace(path=f"{above}/{one}")) for one in expand(name)], folder, check)
-        path = folder / _plain_name(unquote(name))
-        return Place(path, source, _version(path))
+            return self._bring_folder(urlunsplit(parts._replace(path=f"{above}/")), folder, check)
+        names = list(expand(name))
+        if names == [name]:
+            self._download({_plain_name(unquote(name)): source}, folder, check)
+            return _plain_name(unquote(name)), source
+        self._download_shards([urlunsplit(parts._replace(path=f"{above}/{one}")) for one in names], folder, check)
+        return ".", source
 
-    def _remote_folder(self, source: str, folder: Path, check: Check) -> Place:
-        found = look_into(self._objects, source)
+    def _bring_folder(self, url: str, folder: Path, check: Check) -> tuple[str, str]:
+        found = look_into(self._objects, url, check)
         if found.catalogue:
-            return self._remote(source + found.catalogue, folder, check)
+            return self._bring(url + found.catalogue, folder, check)
         if found.shards:
-            self._download([source + name for name in found.shards], folder, check)
-            return Place(folder, source, _version(folder))
-        path = folder / _PICTURES
-        if not path.exists():
-            self._write(path, list_pictures(self._objects, source), self._max_bytes, check)
-        return Place(path, source, _version(path))
+            self._download_shards([url + name for name in found.shards], folder, check)
+            return ".", url
+        self._write(folder / _PICTURES, list_pictures(self._objects, url), self._max_bytes, check)
+        return _PICTURES, url
 
-    def _download(self, urls: Iterable[str], folder: Path, check: Check) -> None:
-        """Files that make one catalogue, those that are not there yet."""
+    def _download_shards(self, urls: Sequence[str], folder: Path, check: Check) -> None:
+        # Numbered, since different names may be alike as plain ones, and their order is that of the rows.
+        self._download({f"{number:06}.tar": url for number, url in enumerate(urls)}, folder, check)
+
+    def _download(self, urls: Mapping[str, str], folder: Path, check: Check) -> None:
+        """Files that make one catalogue, by their names here; those that are not here yet."""
         left = self._max_bytes
-        for url in urls:
-            path = folder / _plain_name(unquote(_parts(url).path))
+        for name, url in urls.items():
+            path = folder / name
             try:
                 if not path.exists():
                     self._fetch(url, path, left, check)
@@ -176,10 +195,14 @@ class Locations:
         if is_object_url(url):
             self._write(path, self._objects.blocks(url), max_bytes, check)
             return
-        with _arriving(path) as file:
-            self._fetcher.download(url, _Checked(file, check), max_bytes=max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
+        try:
+            with _arriving(path) as file:
+                target = _Checked(file, check)
+                self._fetcher.download(url, target, max_bytes=max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
+        except FetchFailed as error:
+            raise FetchFailed(f"{without_secrets(url)[:200]} could not be downloaded: {error.detail}") from error
 
-    def _write(self, path: Path, blocks: Iterable[bytes], max_bytes: int, check: Check = lambda: None) -> None:
+    def _write(self, path: Path, blocks: Iterable[bytes], max_bytes: int, check: Check = unchecked) -> None:
         size = 0
         with _arriving(path) as file:
             for block in blocks:
@@ -210,7 +233,7 @@ def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[byte
 @contextmanager
 def _arriving(path: Path) -> Iterator[BinaryIO]:
     """A file that is at `path`, whole and durable, when the block has ended, or not at all."""
-    partial = path.with_name(".partial")  # no plain name has a dot there
+    partial = path.with_name(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -223,12 +246,13 @@ def _arriving(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StorageUnavailable(f"the catalogue cannot be stored: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what goes wrong with the folder is known already
+            partial.unlink(missing_ok=True)
 
 
 def _parts(url: str) -> SplitResult:
     try:
-        return urlsplit(url, allow_fragments=not is_object_url(url))  # a key may have a # in it
+        return url_parts(url)
     except ValueError as error:
         raise SourceInvalid(f"{url[:200]!r} is not an URL: {error}", "/source") from error
 

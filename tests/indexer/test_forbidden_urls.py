@@ -14,7 +14,7 @@ from httpcore._backends.sync import SyncStream
 from indexer.addresses import is_allowed
 from indexer.errors import ContentTooLarge, FetchFailed, UrlForbidden
 from indexer.fetching import Fetcher
-from tests.servers import Answer, Request, Server, answer, redirect, serve
+from tests.servers import Answer, Request, Server, answer, flood, redirect, serve
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 
@@ -449,15 +449,6 @@ def test_a_server_that_drips_is_left_in_time(server: Server, slow: Answer) -> No
     with Fetcher(LOOPBACK, timeout_s=0.3) as fetcher, pytest.raises(FetchFailed):
         fetcher.fetch(f"{server.url}/slow", max_bytes=100_000)
     assert time.monotonic() - started < 1
-
-
-def flood(first: bytes, piece: bytes) -> Answer:
-    def send(_: Request, connection: socket.socket) -> None:
-        connection.sendall(first)
-        while True:
-            connection.sendall(piece)
-
-    return send
 
 
 @pytest.mark.parametrize(
