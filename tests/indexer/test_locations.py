@@ -26,7 +26,7 @@ from indexer.sources import BadRow, Row, read_source
 from tests.indexer.sources.catalogues import FORMATS, csv_bytes, products, write_tar
 from tests.object_store import ObjectStore
 from tests.pictures import picture
-from tests.servers import Request, Server, answer, flood, redirect, serve
+from tests.servers import Answer, Request, Server, answer, flood, redirect, serve
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 CSV = b"id,title\n1,red\n2,blue\n"
@@ -321,10 +321,13 @@ def test_a_pattern_of_no_shards_is_refused_with_words(locations: Locations, serv
     ids=["not found", "no right to", "declared too large", "endless", "cut off", "to a file", "to a private address"],
 )
 def test_what_cannot_be_downloaded_leaves_nothing_half(
-    locations: Locations, server: Server, spool: Path, given: bytes, error: type[Exception]
+    locations: Locations, server: Server, spool: Path, given: Answer, error: type[Exception]
 ) -> None:
     def once(request: Request, connection: socket.socket) -> bytes | None:
-        return given if isinstance(given, bytes) else given(request, connection)
+        if callable(given):
+            return given(request, connection)
+        connection.sendall(given)
+        return None
 
     server.answers["/shop/catalog.csv"] = once
     with pytest.raises(error):
