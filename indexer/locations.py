@@ -65,7 +65,7 @@ class Locations:
             SourceInvalid: No place at all.
         """
         if is_object_url(source):
-            self._objects.check(source)
+            self._objects.check(source, "/source")
         elif is_url(source):
             _parts(source)
         else:

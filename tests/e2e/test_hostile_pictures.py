@@ -20,7 +20,7 @@ from tests.hostile_uploads import WAYS
 
 COUNT, WARMING = 5_000, 1_000
 MAX_GROWN_KIB = 64 * 1024
-MAX_PEAK_KIB = 1_500 * 1024
+MAX_PEAK_KIB = 768 * 1024
 """Of the whole server, its model among it."""
 
 
