@@ -2,29 +2,23 @@
 
 import hashlib
 import json
-import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, unquote, urlunsplit
 
-from indexer.errors import ContentTooLarge, FetchFailed, SourceForbidden, SourceInvalid, StorageUnavailable
+from indexer.arrivals import plain_name, write
+from indexer.downloads import Downloads, parts_of
+from indexer.errors import SourceForbidden, SourceInvalid
 from indexer.fetching import Fetcher
 from indexer.images import is_url
 from indexer.objects import ObjectStores, is_object_url
-from indexer.originals import sync_folder
-from indexer.remote_folders import list_pictures, look_into
-from indexer.sources import Check, expand, files, unchecked, url_parts, version, without_secrets
+from indexer.sources import Check, files, unchecked, version, without_secrets
 
-DOWNLOAD_TIMEOUT_S = 6 * 3600.0
 _UPLOAD = "upload:"
 _BLOCK = 2**20
-_PICTURES = "pictures.jsonl"
 _NOTE = ".brought"  # no plain name begins with a dot
 
 
@@ -55,7 +49,8 @@ class Locations:
     ) -> None:
         self._spool = spool
         self._folders = [Path(root).resolve() for root in roots if not is_object_url(root)]
-        self._fetcher, self._objects, self._max_bytes = fetcher, objects, max_bytes
+        self._objects, self._max_bytes = objects, max_bytes
+        self._downloads = Downloads(fetcher, objects, max_bytes)
 
     def check(self, source: str) -> None:
         """Refuse what no job could read, before there is one.
@@ -67,7 +62,7 @@ class Locations:
         if is_object_url(source):
             self._objects.check(source, "/source")
         elif is_url(source):
-            _parts(source)
+            parts_of(source)
         else:
             self._local(source)
 
@@ -83,9 +78,9 @@ class Locations:
         """
         folder = self._spool / uuid.uuid4().hex
         digest = hashlib.sha256()
-        path = folder / _plain_name(filename)
+        path = folder / plain_name(filename)
         try:
-            self._write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
+            write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -142,86 +137,10 @@ class Locations:
         """What an address gives, brought to a folder once, whatever becomes of the address."""
         note = folder / _NOTE
         if not note.exists():
-            name, base_url = self._bring(source, folder, check)
-            self._write(note, [json.dumps([name, base_url]).encode()], self._max_bytes)
+            name, base_url = self._downloads.bring(source, folder, check)
+            write(note, [json.dumps([name, base_url]).encode()], self._max_bytes)
         name, base_url = json.loads(note.read_bytes())
         return Place(folder / name, without_secrets(source), base_url, _version(folder / name))
-
-    def _bring(self, source: str, folder: Path, check: Check) -> tuple[str, str]:
-        """Download a file, several by a pattern, or what a folder of an object store holds.
-
-        Returns:
-            What stands for it within `folder`, and what the names in it are joined to.
-        """
-        parts = _parts(source)
-        above, _, name = parts.path.rpartition("/")
-        if is_object_url(source) and not name:
-            return self._bring_folder(urlunsplit(parts._replace(path=f"{above}/")), folder, check)
-        names = list(expand(name))
-        if names == [name]:
-            self._download({_plain_name(unquote(name)): source}, folder, check)
-            return _plain_name(unquote(name)), source
-        self._download_shards([urlunsplit(parts._replace(path=f"{above}/{one}")) for one in names], folder, check)
-        return ".", source
-
-    def _bring_folder(self, url: str, folder: Path, check: Check) -> tuple[str, str]:
-        found = look_into(self._objects, url, check)
-        if found.catalogue:
-            return self._bring(url + found.catalogue, folder, check)
-        if found.shards:
-            self._download_shards([url + name for name in found.shards], folder, check)
-            return ".", url
-        self._write(folder / _PICTURES, list_pictures(self._objects, url), self._max_bytes, check)
-        return _PICTURES, url
-
-    def _download_shards(self, urls: Sequence[str], folder: Path, check: Check) -> None:
-        # Numbered, since different names may be alike as plain ones, and their order is that of the rows.
-        self._download({f"{number:06}.tar": url for number, url in enumerate(urls)}, folder, check)
-
-    def _download(self, urls: Mapping[str, str], folder: Path, check: Check) -> None:
-        """Files that make one catalogue, by their names here; those that are not here yet."""
-        left = self._max_bytes
-        for name, url in urls.items():
-            path = folder / name
-            try:
-                if not path.exists():
-                    self._fetch(url, path, left, check)
-            except FetchFailed:
-                check()  # that the server ends is no fault of the address
-                raise
-            left -= path.stat().st_size
-
-    def _fetch(self, url: str, path: Path, max_bytes: int, check: Check) -> None:
-        if is_object_url(url):
-            self._write(path, self._objects.blocks(url), max_bytes, check)
-            return
-        try:
-            with _arriving(path) as file:
-                target = _Checked(file, check)
-                self._fetcher.download(url, target, max_bytes=max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
-        except FetchFailed as error:
-            raise FetchFailed(f"{without_secrets(url)[:200]} could not be downloaded: {error.detail}") from error
-
-    def _write(self, path: Path, blocks: Iterable[bytes], max_bytes: int, check: Check = unchecked) -> None:
-        size = 0
-        with _arriving(path) as file:
-            for block in blocks:
-                size += len(block)
-                if size > max_bytes:
-                    raise ContentTooLarge(f"the catalogue has more than the {self._max_bytes:,} bytes allowed")
-                _Checked(file, check).write(block)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A file that need not be filled to its end."""
-
-    file: BinaryIO
-    check: Check
-
-    def write(self, data: bytes) -> None:
-        self.check()
-        self.file.write(data)
 
 
 def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
@@ -230,42 +149,9 @@ def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[byte
         yield block
 
 
-@contextmanager
-def _arriving(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at `path`, whole and durable, when the block has ended, or not at all."""
-    partial = path.with_name(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        sync_folder(path.parent)
-        sync_folder(path.parent.parent)
-    except OSError as error:
-        raise StorageUnavailable(f"the catalogue cannot be stored: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # what goes wrong with the folder is known already
-            partial.unlink(missing_ok=True)
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        return url_parts(url)
-    except ValueError as error:
-        raise SourceInvalid(f"{url[:200]!r} is not an URL: {error}", "/source") from error
-
-
 def _folder(source: str, job_id: str) -> str:
     """Name of the folder in the spool that belongs to a job."""
     return source.removeprefix(_UPLOAD).partition("/")[0] if source.startswith(_UPLOAD) else job_id
-
-
-def _plain_name(name: str) -> str:
-    """A file name of a stranger's without anything that means more than a name; its suffixes tell the format."""
-    plain = re.sub(r"[^A-Za-z0-9._{}-]", "_", name.replace("\\", "/").rpartition("/")[2])[-100:].lstrip(".")
-    return plain or "catalogue"
 
 
 def _version(path: Path) -> str:

@@ -41,7 +41,8 @@ def url_parts(url: str) -> SplitResult:
 def without_secrets(url: str) -> str:
     """A URL without what may be a password or a signature."""
     parts = url_parts(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    host = parts.netloc if parts.scheme in OBJECT_STORES else parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def is_picture(name: str) -> bool:

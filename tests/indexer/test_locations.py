@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer import locations as module
+from indexer import arrivals as module
 from indexer.errors import (
     ContentTooLarge,
     FetchFailed,
@@ -339,7 +339,7 @@ def test_the_limit_is_that_of_all_shards_together(open_locations: Open, server: 
     write_tar(tmp_path / "s.tar", products(2))
     data = (tmp_path / "s.tar").read_bytes()
     server.answers |= {"/0.tar": answer(data), "/1.tar": answer(data)}
-    with pytest.raises(ContentTooLarge):
+    with pytest.raises(ContentTooLarge, match=f"{2 * len(data) - 1:,} bytes"):
         open_locations(max_bytes=2 * len(data) - 1).open(f"{server.url}/{{0..1}}.tar", "job")
     with pytest.raises(ContentTooLarge):  # what is here already counts
         open_locations(max_bytes=2 * len(data) - 1).open(f"{server.url}/{{0..1}}.tar", "job")
