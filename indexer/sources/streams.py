@@ -15,7 +15,7 @@ MAX_ROW_CHARACTERS = 64 * 2**20
 MAX_RATIO = 200
 """Decompressed bytes for each byte; pictures are compressed already, and the text of a catalogue reaches a tenth."""
 
-_FREE_BYTES = 64 * 2**20
+FREE_BYTES = 64 * 2**20
 """What any compressed file may grow to, whatever its ratio: reading it costs neither time nor memory."""
 
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -116,7 +116,7 @@ class _Raw(io.RawIOBase):
         with damage_told():
             data = self._inner.read1(len(buffer))  # `read` would lose what comes just before the damage
             self._size += len(data)
-            if self._inner is not self._file and self._size > MAX_RATIO * self._file.tell() + _FREE_BYTES:
+            if self._inner is not self._file and self._size > MAX_RATIO * self._file.tell() + FREE_BYTES:
                 raise BreaksOff(f"it grows to more than {MAX_RATIO} times its size")
         buffer[: len(data)] = data
         return len(data)

@@ -91,6 +91,15 @@ def test_the_peak_does_not_grow_with_the_rows(tmp_path: Path, suffix: str) -> No
     assert growth(few, many, counts) < MARGIN_KIB
 
 
+def test_a_dictionary_whose_one_large_text_every_row_repeats_is_no_bomb(tmp_path: Path) -> None:
+    """A file of 2 KB, of which 256 rows have 5 GB."""
+    titles = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["x" * 20 * 2**20]))
+    table = pa.table({"id": [str(n) for n in range(256)], "title": titles})
+    pq.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
+    (tmp_path / "few.parquet").write_bytes(parquet(FEW))
+    assert growth(tmp_path / "few.parquet", tmp_path / "bomb.parquet", (FEW, 256)) < 300 * 1024
+
+
 @pytest.mark.faults
 def test_five_million_rows_take_no_more_than_fifty_thousand(tmp_path: Path) -> None:
     counts = 50_000, 5_000_000

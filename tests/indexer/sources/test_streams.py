@@ -85,7 +85,7 @@ def test_what_is_skipped_of_a_compressed_tar_file_can_be_ended(tmp_path: Path) -
 def test_a_file_that_grows_beyond_all_measure_breaks_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, way: str
 ) -> None:
-    monkeypatch.setattr(streams, "_FREE_BYTES", 2**18)
+    monkeypatch.setattr(streams, "FREE_BYTES", 2**18)
     pack = gzip.compress if way == "gz" else lambda data: pa.Codec("zstd").compress(data, asbytes=True)
     path = tmp_path / f"{name}.{way}"
     path.write_bytes(pack(HOLLOW[name]))
@@ -96,14 +96,14 @@ def test_a_file_that_grows_beyond_all_measure_breaks_off(
 
 
 def test_a_tar_file_that_grows_beyond_all_measure_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "_FREE_BYTES", 2**18)
+    monkeypatch.setattr(streams, "FREE_BYTES", 2**18)
     hollow_tar(tmp_path / "a.tar.gz", "w:gz")
     with pytest.raises(SourceInvalid, match="more than 200 times"):
         list(read_source(tmp_path / "a.tar.gz"))
 
 
 def test_a_text_that_repeats_itself_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "_FREE_BYTES", 0)
+    monkeypatch.setattr(streams, "FREE_BYTES", 0)
     lines = "".join(f"p{n},red dress,Puma,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,0.0\n" for n in range(50_000))
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(f"id,title,brand{',' * 30}\n{lines}".encode()))
