@@ -127,9 +127,9 @@ def read_errors(known: TheJob, jobs: TheJobs) -> StreamingResponse:
     return StreamingResponse(_lines(jobs.store, known), media_type="application/jsonl")
 
 
-@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING)
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))
 def cancel_job(job_id: str, jobs: TheJobs) -> schemas.Job:
-    """It ends after the rows that it is at; what is stored stays."""
+    """It ends at once, or after the rows that it is at; what is stored stays. 409 if it has succeeded or failed."""
     return schemas.Job.of(jobs.cancel(job_id))
 
 
