@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
+from app.errors import blame
 from app.forms import check_body, is_form, parse_fields
 from app.openapi import READING, WRITING, problems, refer_to
 from app.schemas import jobs as schemas
@@ -86,7 +87,8 @@ async def post_ingest(
         wanted = await _receive(request, locations)
     else:
         body = await to_thread.run_sync(check_body, schemas.IngestBody, await request.json())
-        await to_thread.run_sync(locations.check, body.source)
+        with blame("/source"):
+            await to_thread.run_sync(locations.check, body.source)
         wanted = body.request(body.source)
     return await to_thread.run_sync(_submit, jobs, locations, collection.name, wanted, idempotency_key)
 
