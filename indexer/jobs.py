@@ -103,6 +103,11 @@ class Jobs:
     ) -> None:
         self.close()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether no more is done until the next start."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Commit no more chunks; the next start goes on with the jobs."""
         self._stopping.set()

@@ -110,9 +110,12 @@ def get_job(job_id: str, jobs: TheJobs) -> schemas.Job:
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=EventSourceResponse, responses=READING)
 async def follow_job(known: TheJob, jobs: TheJobs) -> AsyncIterator[ServerSentEvent]:
-    """The job as server-sent events named `progress`, whenever it changed, until one named `finished`."""
+    """The job as server-sent events named `progress`, whenever it changed, until one named `finished`.
+
+    A server that stops ends the stream before; follow the job again when it is back.
+    """
     told: schemas.Job | None = None
-    while True:
+    while not jobs.stopping:
         job = schemas.Job.of(await to_thread.run_sync(jobs.store.get, known.id))
         finished = job.state not in UNFINISHED
         if job != told:
