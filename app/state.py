@@ -8,6 +8,7 @@ from typing import TypedDict
 from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
+from app.memory import return_freed_memory
 from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching import Fetcher
@@ -53,6 +54,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         ModelError: The model cannot be used.
         IndexerError: The data folder cannot be used.
     """
+    return_freed_memory()
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start
@@ -62,8 +64,8 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
-        work = {KIND: IngestJob(locations, pictures, pictures.remember)}
-        jobs = Jobs(collections, work, settings.running_jobs)
+        ingest = IngestJob(locations, pictures, pictures.remember)
+        jobs = Jobs(collections, {KIND: ingest}, settings.running_jobs, ingest.clean_up)
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == KIND)
         with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:

@@ -56,13 +56,14 @@ class Locations:
         """Refuse what no job could read, before there is one.
 
         Raises:
-            SourceForbidden: A place that the settings do not allow.
+            SourceForbidden, UrlForbidden: A place that the settings do not allow.
             SourceInvalid: No place at all.
         """
         if is_object_url(source):
             self._objects.check(source, "/source")
         elif is_url(source):
             parts_of(source)
+            self._downloads.fetcher.check(source)
         else:
             self._local(source)
 
