@@ -1,0 +1,256 @@
+"""A server killed at random moments of ingest and uploads has, whenever it starts again, all that it acknowledged."""
+
+import itertools
+import logging
+import random
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from indexer.catalogue import to_float16
+from indexer.collections import Collections
+from models.store import ModelStore
+from tests.faults.catalogue import ROWS, content, row_id, states, write_edition, write_pictures
+from tests.faults.ledger import Client, Content, Ledger
+from tests.faults.processes import Process, fake_encoder, start
+
+log = logging.getLogger(__name__)
+
+LIFE_S = 0.8
+"""A server lives at most so long under load."""
+START_S = 0.5
+"""Some are killed within so long after their start."""
+IDS = 12
+"""Items that each uploader writes again and again."""
+SAMPLE = 12
+"""Items of the catalogue that are searched for after each restart."""
+
+JOURNAL = """
+CREATE TABLE chunks (job, before, after, rows);
+CREATE TRIGGER journal AFTER UPDATE OF position ON jobs BEGIN
+    INSERT INTO chunks VALUES (new.id, old.position, new.position,
+        new.created + new.updated + new.unchanged + new.failed
+        - old.created - old.updated - old.unchanged - old.failed);
+END;
+"""
+"""Notes each chunk in the transaction that commits it."""
+
+
+class Trial:
+    """One data folder, those who write to it, and what they know."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        self.encoder = fake_encoder(ModelStore(folder).folder("default"))
+        self.uploads = Ledger()
+        self.numbers = itertools.count()
+        self.edition = 1
+        self.job: str | None = None
+        self.figures: Counter[str] = Counter()
+        self.failures: list[BaseException] = []
+        (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder / "shop"}"]\n')
+        write_pictures(folder / "shop")
+        self.verify()  # makes the database
+        with closing(sqlite3.connect(folder / "data" / "catalogue.db")) as database:
+            database.executescript(JOURNAL)
+
+    def serve(self) -> Process:
+        """A new process on the same folder."""
+        self.figures["starts"] += 1
+        log_file = self.folder / f"server-{self.figures['starts']}.log"
+        return start(log_file, "serve", "--port", 0, "--data-dir", self.folder / "data")
+
+    def verify(self) -> None:
+        """`sightline index verify`, which wants no server on the folder."""
+        process = start(self.folder / "verify.log", "index", "verify", "--data-dir", self.folder / "data")
+        assert process.wait() == 0, process.log.read_text()
+
+    def kill_while_starting(self) -> None:
+        """Now and then, at a moment when a job goes on already, or not yet."""
+        if self.random.random() < 0.25:
+            process = self.serve()
+            time.sleep(self.random.uniform(0, START_S))
+            process.kill()
+            self.figures["killed while starting"] += 1
+
+    def finish(self) -> None:
+        """Let the job end, and compare everything with what the file says."""
+        process = self.serve()
+        with Client.to(process.ready()) as client:
+            self.ingest_edition(client)
+            self.check(client)
+        assert process.stop() == 0
+        self.verify()
+        self.check_journal()
+        self.check_vectors()
+
+    # Writing
+
+    @contextmanager
+    def load(self, url: str) -> Iterator[None]:
+        """Uploads and ingest until the server is gone, which the block sees to."""
+        seeds = [self.random.getrandbits(32) for _ in range(2)]
+        tasks = [(self._put_some, seeds[0]), (self._post_batches, seeds[1]), (self._ingest, 0)]
+        threads = [threading.Thread(target=self._until_killed, args=(task, url, seed)) for task, seed in tasks]
+        for thread in threads:
+            thread.start()
+        yield
+        for thread in threads:
+            thread.join()
+        for failure in self.failures:
+            raise failure
+
+    def _until_killed(self, task: Any, url: str, seed: int) -> None:
+        try:
+            with suppress(httpx.TransportError), Client.to(url) as client:
+                task(client, random.Random(seed))
+        except BaseException as failure:
+            self.failures.append(failure)
+
+    def _put_some(self, client: Client, draw: random.Random) -> None:
+        while True:
+            id_ = f"single {draw.randrange(IDS)}"
+            path = f"{client.collection}/items/{id_}"
+            if draw.random() < 0.25 and self.uploads.states.get(id_, [None]) != [None]:
+                with self.uploads.writing({id_: None}):
+                    client.send("DELETE", path)
+            else:
+                new = self._content(draw)
+                with self.uploads.writing({id_: new}):
+                    client.send("PUT", path, json=new.body())
+
+    def _post_batches(self, client: Client, draw: random.Random) -> None:
+        while True:
+            ids = [f"batch {number}" for number in draw.sample(range(IDS), draw.randint(1, 8))]
+            if draw.random() < 0.25:
+                with self.uploads.writing(dict.fromkeys(ids)):
+                    client.send("POST", f"{client.collection}/items/delete", json={"ids": ids})
+            else:
+                batch = {id_: self._content(draw) for id_ in ids}
+                items = [{"id": id_, **new.body()} for id_, new in batch.items()]
+                with self.uploads.writing(batch):
+                    answer = client.send("POST", f"{client.collection}/items", json={"items": items})
+                    assert not [result for result in answer["results"] if "error" in result]
+
+    def _content(self, draw: random.Random) -> Content:
+        number = next(self.numbers)
+        colour = (number % 256, number // 256 % 256, 9)
+        kind = draw.randrange(3)
+        return Content(f"upload {number}" if kind else None, colour if kind < 2 else None, number)
+
+    def _ingest(self, client: Client, _: random.Random) -> None:
+        while True:
+            self.ingest_edition(client)
+            self.job = None
+            self.edition += 1
+
+    def ingest_edition(self, client: Client) -> None:
+        """The present edition to its end."""
+        job = self.submit(client)
+        with client.http.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
+            events.read()
+        self._check_counts(client.send("GET", f"/v1/jobs/{job['id']}"))
+        self.figures["jobs ended"] += 1
+
+    def submit(self, client: Client) -> dict[str, Any]:
+        """The job of the present edition, which is made once only; odd ones are read in place, even ones uploaded."""
+        path = write_edition(self.folder / "shop", self.edition)
+        upload: dict[str, Any] = {"files": {"file": (path.name, path.read_bytes())}}
+        body = {"json": {"source": str(path)}} if self.edition % 2 else upload
+        key = {"Idempotency-Key": f"edition {self.edition}"}
+        job: dict[str, Any] = client.send("POST", f"{client.collection}/ingest", headers=key, **body)
+        assert self.job in (None, job["id"]), "an acknowledged job was lost"
+        assert job["error"] is None
+        self.job = job["id"]
+        return job
+
+    # Checking
+
+    def check(self, client: Client) -> None:
+        """All that was acknowledged is there, equal, and found; what was deleted is not."""
+        first = self.submit(client)["progress"]["done"]
+        told = client.items()
+        last = self.submit(client)["progress"]["done"]
+        rows = Ledger()
+        rows.states = dict(states(self.edition, first, last))
+        rows.settle(told)
+        self.uploads.settle(told)
+        assert set(told) <= {*rows.states, *self.uploads.states}
+        self._check_searches(client, rows, first)
+        self.figures["items checked"] += len(told)
+        self.figures["jobs resumed"] += 0 < first < ROWS
+
+    def _check_searches(self, client: Client, rows: Ledger, first: int) -> None:
+        sure = {row_id(number) for number in range(1, first + 1)} & set(rows.states)
+        sure.discard(row_id(first + 1))  # the job goes on meanwhile
+        names = self.random.sample(sorted(sure), min(SAMPLE, len(sure)))
+        for id_, (state,) in [*self.uploads.states.items(), *((name, rows.states[name]) for name in names)]:
+            if state is not None:
+                client.check_searchable(id_, state, self.encoder)
+                self.figures["searched for"] += 1
+
+    def _check_counts(self, job: dict[str, Any]) -> None:
+        """Each row of a job that ended is accounted for, once."""
+        progress = job["progress"]
+        contents = {row_id(n): content(self.edition, n) for n in range(1, ROWS + 1)}
+        accounted = sum(progress[name] for name in ("created", "updated", "unchanged", "failed"))
+        assert job["state"] == "succeeded"
+        assert progress["done"] == progress["total"] == accounted == ROWS
+        assert progress["created"] == (sum(made is not None for made in contents.values()) if self.edition == 1 else 0)
+
+    def check_journal(self) -> None:
+        """The chunks of each job follow upon each other: none was committed twice, none was left out."""
+        with closing(sqlite3.connect(self.folder / "data" / "catalogue.db")) as database:
+            chunks = database.execute("SELECT * FROM chunks ORDER BY rowid").fetchall()
+        ends: Counter[str] = Counter()
+        for job, before, after, rows in chunks:
+            assert ends[job] == before < after == before + rows
+            ends[job] = after
+        self.figures["chunks"] = len(chunks)
+
+    def check_vectors(self) -> None:
+        """All of them, in a folder on which no server runs."""
+        rows = Ledger()
+        rows.states = dict(states(self.edition, ROWS, ROWS))
+        with Collections(self.folder / "data", lambda _: self.encoder) as collections:
+            collection = collections.get("default")
+            for id_, (state,) in (rows.states | self.uploads.states).items():
+                if state is not None:
+                    expected = state.vectors(self.encoder)
+                    stored = collection.vectors(id_)
+                    assert set(stored) == set(expected)
+                    assert all(np.array_equal(stored[name], to_float16(expected[name])) for name in expected), id_
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"), [(5, 11), pytest.param(100, 12, marks=pytest.mark.faults)], ids=lambda value: str(value)
+)
+def test_what_was_acknowledged_outlives_kill_9(
+    kills: int, seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, __name__)
+    trial, started = Trial(tmp_path, seed), time.monotonic()
+    for number in range(kills):
+        trial.kill_while_starting()
+        process = trial.serve()
+        url = process.ready()
+        with Client.to(url) as client:
+            trial.check(client)
+        life_s = trial.random.uniform(0, LIFE_S)
+        log.info("kill %d after %.3f s under load", number + 1, life_s)
+        with trial.load(url):
+            time.sleep(life_s)
+            process.kill()
+        trial.verify()
+        trial.check_journal()
+    trial.finish()
+    log.info("%d kills, %s, in %.0f s", kills, dict(trial.figures), time.monotonic() - started)
