@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, IndexerError, StorageUnavailable, error_code
-from indexer.job_store import ChunkReport, Job, JobStore, NewJob
+from indexer.job_store import UNFINISHED, ChunkReport, Job, JobStore, NewJob
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class Run:
         self.job, self.collection = job, collection
         self._store, self._stopping = store, stopping
         self.cancelled = threading.Event()
+        self.trouble: dict[str, str] | None = None
+        """Why it rests, or did before it came any further. Not in the database, which may be what is in trouble."""
 
     @property
     def store(self) -> JobStore:
@@ -116,6 +118,16 @@ class Jobs:
         self._wake(pk)
         return job
 
+    def get(self, id_: str) -> Job:
+        """A job by id, with the reason if it waits; raises `JobNotFound`."""
+        return self._with_trouble(self.store.get(id_))
+
+    def page(
+        self, limit: int, before_pk: int | None = None, state: str | None = None, collection: str | None = None
+    ) -> list[Job]:
+        """Jobs, newest first, with the reason if they wait."""
+        return [self._with_trouble(job) for job in self.store.page(limit, before_pk, state, collection)]
+
     def cancel(self, id_: str) -> Job:
         """End a job after its current chunk; what is committed stays. Raises `JobNotFound`."""
         job = self.store.request_cancel(id_)
@@ -124,6 +136,12 @@ class Jobs:
         if run:
             run.cancelled.set()
         return job
+
+    def _with_trouble(self, job: Job) -> Job:
+        with self._lock:
+            run = self._runs.get(job.id)
+        stuck = run is not None and job.state in UNFINISHED and job.progress == run.job.progress
+        return replace(job, error=run.trouble) if run and stuck else job
 
     def _wake(self, collection_pk: int) -> None:
         """See to it that somebody works on what a collection has to do."""
@@ -208,9 +226,9 @@ class Jobs:
                 return
 
     def _pause(self, run: Run, error: StorageUnavailable) -> None:
-        """Rest, and say why where even that can be stored."""
-        with suppress(StorageUnavailable):
-            run.change(error={"code": error_code(error), "detail": error.detail})
+        """Rest; when it goes on, it is from what is stored."""
+        run.job = self.store.get(run.job.id)
+        run.trouble = {"code": error_code(error), "detail": error.detail}
         if self._stopping.wait(STORAGE_PAUSE_S):
             raise Interrupted
         run.job = self.store.get(run.job.id)
