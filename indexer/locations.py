@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -223,7 +223,8 @@ def _arriving(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise StorageUnavailable(f"the catalogue cannot be stored: {error.strerror}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _parts(url: str) -> SplitResult:

@@ -1,5 +1,6 @@
 """A disk that is full, or cannot be written to: clear errors, no loss, and all goes on when it is well again."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -98,6 +99,14 @@ def is_refused(answer: httpx.Response) -> bool:
     assert answer.headers["retry-after"]
     assert answer.json()["type"] == "storage-unavailable"
     return True
+
+
+def refuses_to_start(servers: Servers) -> bool:
+    process = start(servers.folder / "refused.log", "serve", "--port", 0, "--data-dir", servers.data)
+    assert process.wait() == 1, process.log.read_text()
+    said = process.log.read_text().splitlines()
+    process.log.unlink()
+    return len(said) == 1 and said[0].startswith("error: ")
 
 
 def test_on_a_full_disk_uploads_are_refused_and_jobs_wait_until_space_returns(servers: Servers) -> None:
@@ -214,7 +223,8 @@ def test_with_a_read_only_database_searches_go_on_and_jobs_wait(servers: Servers
 @pytest.mark.parametrize("folder", ["originals", "spool"])
 def test_a_read_only_folder_costs_only_what_needs_it(servers: Servers, folder: str) -> None:
     upload = {"file": ("more.csv", b"id,text\nrow,red\n")}
-    (servers.data / folder).mkdir(parents=True)
+    sha256 = hashlib.sha256(noise(2)).hexdigest()
+    (servers.data / folder / sha256[:2] / sha256[2:4]).mkdir(parents=True)
     with servers.start() as client:
         assert put(client, "before", seed=1).status_code == 201
         with read_only(servers.data / folder):
@@ -226,3 +236,17 @@ def test_a_read_only_folder_costs_only_what_needs_it(servers: Servers, folder: s
         assert put(client, "picture", seed=2).is_success
         assert client.post(INGEST, files=upload).status_code == 202
         servers.verify()
+
+
+def test_a_start_without_room_or_right_to_write_says_so_in_one_line(servers: Servers) -> None:
+    with small_disk(servers.disk, 24) as disk:
+        with servers.start() as client:
+            assert put(client, "before").status_code == 201
+        assert servers.processes[-1].stop() == 0
+        with read_only(servers.data):
+            assert refuses_to_start(servers)
+        disk.fill()
+        assert refuses_to_start(servers)
+        disk.free()
+        with servers.start() as client:
+            assert found(client, "before") == ["before"]
