@@ -8,6 +8,7 @@ from typing import TypedDict
 from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
+from app.memory import return_freed_memory
 from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching import Fetcher
@@ -53,6 +54,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         ModelError: The model cannot be used.
         IndexerError: The data folder cannot be used.
     """
+    return_freed_memory()
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start

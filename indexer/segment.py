@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,10 +55,11 @@ class View:
     Args:
         rows: All vectors of the segment.
         alive: bool [n], those that are not hidden; None when all are.
+        mappings: Of a built segment, the files that its columns lie in.
     """
 
-    def __init__(self, rows: VectorRows, alive: NDArray[np.bool_] | None) -> None:
-        self.rows, self._alive = rows, alive
+    def __init__(self, rows: VectorRows, alive: NDArray[np.bool_] | None, mappings: Sequence[mmap]) -> None:
+        self.rows, self._alive, self._mappings = rows, alive, mappings
         self.live = len(rows.seqs) if alive is None else int(np.count_nonzero(alive))
         # FAISS is faster without a selector, and this one points to bits that must live as long as it does.
         self._bits = None if alive is None else np.packbits(alive, bitorder="little")
@@ -88,10 +90,14 @@ class View:
         return np.arange(self.live) if self._alive is None else np.flatnonzero(self._alive)
 
     def blocks(self) -> Iterator[VectorRows]:
-        """All that can be found, in blocks of bounded memory."""
-        positions = self.positions()
-        for start in range(0, len(positions), _BLOCK):
-            yield take(self.rows, positions[start : start + _BLOCK])
+        """Copies of all that can be found, in blocks of bounded memory."""
+        count = len(self.rows.seqs)
+        for start in range(0, count, _BLOCK):
+            stop = min(start + _BLOCK, count)
+            alive = slice(None) if self._alive is None else self._alive[start:stop]
+            yield VectorRows(*(column[start:stop][alive].copy() for column in _columns(self.rows)))
+            for mapping in self._mappings:
+                _leave(mapping, len(mapping) // count * start, len(mapping) // count * stop)
 
 
 class Segment:
@@ -100,7 +106,8 @@ class Segment:
     A view of it may be read beside everything that is done to it.
     """
 
-    def __init__(self, rows: VectorRows) -> None:
+    def __init__(self, rows: VectorRows, mappings: Sequence[mmap] = ()) -> None:
+        self._mappings = mappings
         # Arrays with room to grow; a row that is written never changes, so that views can share them.
         self._rows, self._count = rows, len(rows.seqs)
         self._hidden = np.zeros(self._count, dtype=bool)
@@ -122,13 +129,13 @@ class Segment:
             OSError, ValueError, TypeError: It is damaged; the caller does without it.
         """
         header = Header(**json.loads((folder / _HEADER).read_text(encoding="utf-8")))
-        columns = []
-        for name, empty in zip(_FILES, _columns(_room(0, header.dimension)), strict=True):
-            mapped = np.asarray(np.memmap(folder / name, empty.dtype, "r")).reshape(-1, *empty.shape[1:])
-            if len(mapped) != header.count:
-                raise ValueError(f"{folder / name} holds {len(mapped)} rows; {header.count} were built")
-            columns.append(mapped)
-        return cls(VectorRows(*columns)), header
+        mappings, columns = [_map(folder / name) for name in _FILES], []
+        for name, mapping, empty in zip(_FILES, mappings, _columns(_room(0, header.dimension)), strict=True):
+            column = np.frombuffer(mapping, empty.dtype).reshape(-1, *empty.shape[1:])
+            if len(column) != header.count:
+                raise ValueError(f"{folder / name} holds {len(column)} rows; {header.count} were built")
+            columns.append(column)
+        return cls(VectorRows(*columns), mappings), header
 
     @property
     def live(self) -> int:
@@ -192,7 +199,7 @@ class Segment:
         """What can be found now."""
         if self._view is None:
             rows = VectorRows(*(column[: self._count] for column in _columns(self._rows)))
-            self._view = View(rows, ~self._hidden[: self._count] if self.hidden else None)
+            self._view = View(rows, ~self._hidden[: self._count] if self.hidden else None, self._mappings)
         return self._view
 
     @property
@@ -271,6 +278,17 @@ def _write_columns(folder: Path, views: Sequence[View], stop: threading.Event) -
             for file, column in zip(files, _columns(rows), strict=True):
                 file.write(column.data)
     return True
+
+
+def _map(path: Path) -> mmap:
+    with path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+def _leave(mapping: mmap, start: int, stop: int) -> None:
+    """Bytes that are read once shall not count as this process's memory; the system still caches them."""
+    start = start // PAGESIZE * PAGESIZE
+    mapping.madvise(MADV_DONTNEED, start, stop - start)
 
 
 def _columns(rows: VectorRows) -> tuple[NDArray[Any], ...]:
