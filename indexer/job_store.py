@@ -187,7 +187,7 @@ class JobStore:
         """Note, in the transaction that commits a chunk, what it adds: no chunk is ever done twice or half told."""
         counts = {name: jobs.c[name] + chunk.counts.get(name, 0) for name in COUNTS}
         progress = update(jobs).where(_is(job)).values(position=chunk.position, **counts)
-        connection.execute(progress.values(seconds=jobs.c.seconds + chunk.seconds))
+        connection.execute(progress.values(seconds=jobs.c.seconds + chunk.seconds, error=None))
         if chunk.rows:
             connection.execute(insert(job_errors), [{"job_pk": job.pk, **vars(row)} for row in chunk.rows])
         if chunk.ids:

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -38,7 +39,7 @@ class Run:
         self._store, self._stopping = store, stopping
         self.cancelled = threading.Event()
         self.trouble: dict[str, str] | None = None
-        """Why it rests, or did before it came any further. Not in the database, which may be what is in trouble."""
+        """Why it rests, or did before it came any further; the database may be what is in trouble."""
 
     @property
     def store(self) -> JobStore:
@@ -140,8 +141,9 @@ class Jobs:
     def _with_trouble(self, job: Job) -> Job:
         with self._lock:
             run = self._runs.get(job.id)
-        stuck = run is not None and job.state in UNFINISHED and job.progress == run.job.progress
-        return replace(job, error=run.trouble) if run and stuck else job
+        if run is None or job.state not in UNFINISHED or job.progress != run.job.progress:
+            return job
+        return replace(job, error=run.trouble)
 
     def _wake(self, collection_pk: int) -> None:
         """See to it that somebody works on what a collection has to do."""
@@ -226,9 +228,10 @@ class Jobs:
                 return
 
     def _pause(self, run: Run, error: StorageUnavailable) -> None:
-        """Rest; when it goes on, it is from what is stored."""
+        """Rest, and say why, in the database where even that can be stored."""
         run.job = self.store.get(run.job.id)
         run.trouble = {"code": error_code(error), "detail": error.detail}
+        with suppress(StorageUnavailable):
+            run.change(error=run.trouble)
         if self._stopping.wait(STORAGE_PAUSE_S):
             raise Interrupted
-        run.job = self.store.get(run.job.id)
