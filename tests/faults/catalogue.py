@@ -1,7 +1,6 @@
 """A catalogue in editions: what a collection must have once so many rows of them are in."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def write_edition(folder: Path, edition: int) -> Path:
     return path
 
 
-def states(edition: int, first: int, last: int) -> Mapping[str, list[State]]:
+def states(edition: int, first: int, last: int) -> dict[str, list[State]]:
     """What each item may be when between `first` and `last` rows of an edition are in, and all of those before it."""
     found: dict[str, list[State]] = {}
     for number in range(1, ROWS + 1) if edition > 1 else ():

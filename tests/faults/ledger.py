@@ -54,8 +54,8 @@ State = Content | None
 class Ledger:
     """What each item may be: one state once its last write is acknowledged, any of several until then."""
 
-    def __init__(self) -> None:
-        self.states: dict[str, list[State]] = {}
+    def __init__(self, states: Mapping[str, list[State]] | None = None) -> None:
+        self.states = dict(states or {})
         self.acknowledged = 0
 
     @contextmanager

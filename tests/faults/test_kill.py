@@ -1,24 +1,21 @@
 """A server killed at random moments of ingest and uploads has, whenever it starts again, all that it acknowledged."""
 
-import itertools
 import logging
 import random
 import sqlite3
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from models.store import ModelStore
 from tests.faults.catalogue import ROWS, content, row_id, states, write_edition, write_pictures
-from tests.faults.ledger import Client, Content, Ledger
+from tests.faults.ledger import Client, Ledger
 from tests.faults.processes import Process, fake_encoder, start
+from tests.faults.uploads import Uploads, running
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +23,6 @@ LIFE_S = 0.8
 """A server lives at most so long under load."""
 START_S = 0.5
 """Some are killed within so long after their start."""
-IDS = 12
-"""Items that each uploader writes again and again."""
 SAMPLE = 12
 """Items of the catalogue that are searched for after each restart."""
 
@@ -43,22 +38,22 @@ END;
 
 
 class Trial:
-    """One data folder, those who write to it, and what they know."""
+    """One data folder, and what must be in it."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.random = folder, random.Random(seed)
         self.encoder = fake_encoder(ModelStore(folder).folder("default"))
-        self.uploads = Ledger()
-        self.numbers = itertools.count()
+        self.uploads = Uploads(seed)
         self.edition = 1
         self.job: str | None = None
         self.figures: Counter[str] = Counter()
-        self.failures: list[BaseException] = []
         (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder / "shop"}"]\n')
         write_pictures(folder / "shop")
         self.verify()  # makes the database
         with closing(sqlite3.connect(folder / "data" / "catalogue.db")) as database:
             database.executescript(JOURNAL)
+
+    # Processes
 
     def serve(self) -> Process:
         """A new process on the same folder."""
@@ -79,6 +74,20 @@ class Trial:
             process.kill()
             self.figures["killed while starting"] += 1
 
+    def kill_under_load(self) -> None:
+        """Start, check what an earlier process acknowledged, and kill while everything is written to."""
+        process = self.serve()
+        url = process.ready()
+        with Client.to(url) as client:
+            self.check(client)
+        life_s = self.random.uniform(0, LIFE_S)
+        log.info("killed after %.3f s under load", life_s)
+        with running(url, [self.uploads.put_items, self.uploads.post_batches, self.ingest]):
+            time.sleep(life_s)
+            process.kill()
+        self.verify()
+        self.check_journal()
+
     def finish(self) -> None:
         """Let the job end, and compare everything with what the file says."""
         process = self.serve()
@@ -90,61 +99,10 @@ class Trial:
         self.check_journal()
         self.check_vectors()
 
-    # Writing
+    # Ingest
 
-    @contextmanager
-    def load(self, url: str) -> Iterator[None]:
-        """Uploads and ingest until the server is gone, which the block sees to."""
-        seeds = [self.random.getrandbits(32) for _ in range(2)]
-        tasks = [(self._put_some, seeds[0]), (self._post_batches, seeds[1]), (self._ingest, 0)]
-        threads = [threading.Thread(target=self._until_killed, args=(task, url, seed)) for task, seed in tasks]
-        for thread in threads:
-            thread.start()
-        yield
-        for thread in threads:
-            thread.join()
-        for failure in self.failures:
-            raise failure
-
-    def _until_killed(self, task: Any, url: str, seed: int) -> None:
-        try:
-            with suppress(httpx.TransportError), Client.to(url) as client:
-                task(client, random.Random(seed))
-        except BaseException as failure:
-            self.failures.append(failure)
-
-    def _put_some(self, client: Client, draw: random.Random) -> None:
-        while True:
-            id_ = f"single {draw.randrange(IDS)}"
-            path = f"{client.collection}/items/{id_}"
-            if draw.random() < 0.25 and self.uploads.states.get(id_, [None]) != [None]:
-                with self.uploads.writing({id_: None}):
-                    client.send("DELETE", path)
-            else:
-                new = self._content(draw)
-                with self.uploads.writing({id_: new}):
-                    client.send("PUT", path, json=new.body())
-
-    def _post_batches(self, client: Client, draw: random.Random) -> None:
-        while True:
-            ids = [f"batch {number}" for number in draw.sample(range(IDS), draw.randint(1, 8))]
-            if draw.random() < 0.25:
-                with self.uploads.writing(dict.fromkeys(ids)):
-                    client.send("POST", f"{client.collection}/items/delete", json={"ids": ids})
-            else:
-                batch = {id_: self._content(draw) for id_ in ids}
-                items = [{"id": id_, **new.body()} for id_, new in batch.items()]
-                with self.uploads.writing(batch):
-                    answer = client.send("POST", f"{client.collection}/items", json={"items": items})
-                    assert not [result for result in answer["results"] if "error" in result]
-
-    def _content(self, draw: random.Random) -> Content:
-        number = next(self.numbers)
-        colour = (number % 256, number // 256 % 256, 9)
-        kind = draw.randrange(3)
-        return Content(f"upload {number}" if kind else None, colour if kind < 2 else None, number)
-
-    def _ingest(self, client: Client, _: random.Random) -> None:
+    def ingest(self, client: Client) -> None:
+        """Edition after edition."""
         while True:
             self.ingest_edition(client)
             self.job = None
@@ -155,7 +113,7 @@ class Trial:
         job = self.submit(client)
         with client.http.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
             events.read()
-        self._check_counts(client.send("GET", f"/v1/jobs/{job['id']}"))
+        self.check_counts(client.send("GET", f"/v1/jobs/{job['id']}"))
         self.figures["jobs ended"] += 1
 
     def submit(self, client: Client) -> dict[str, Any]:
@@ -170,39 +128,40 @@ class Trial:
         self.job = job["id"]
         return job
 
-    # Checking
+    # Checks
 
     def check(self, client: Client) -> None:
         """All that was acknowledged is there, equal, and found; what was deleted is not."""
         first = self.submit(client)["progress"]["done"]
         told = client.items()
         last = self.submit(client)["progress"]["done"]
-        rows = Ledger()
-        rows.states = dict(states(self.edition, first, last))
+        rows = Ledger(states(self.edition, first, last))
         rows.settle(told)
-        self.uploads.settle(told)
-        assert set(told) <= {*rows.states, *self.uploads.states}
+        self.uploads.ledger.settle(told)
+        assert set(told) <= {*rows.states, *self.uploads.ledger.states}
+        self.figures["items compared"] += len(told)
+        self.figures["jobs gone on with"] += 0 < first < ROWS
         self._check_searches(client, rows, first)
-        self.figures["items checked"] += len(told)
-        self.figures["jobs resumed"] += 0 < first < ROWS
 
     def _check_searches(self, client: Client, rows: Ledger, first: int) -> None:
+        """For all uploads, and some of the rows that were committed."""
         sure = {row_id(number) for number in range(1, first + 1)} & set(rows.states)
         sure.discard(row_id(first + 1))  # the job goes on meanwhile
-        names = self.random.sample(sorted(sure), min(SAMPLE, len(sure)))
-        for id_, (state,) in [*self.uploads.states.items(), *((name, rows.states[name]) for name in names)]:
+        sample = self.random.sample(sorted(sure), min(SAMPLE, len(sure)))
+        sought = self.uploads.ledger.states | {id_: rows.states[id_] for id_ in sample}
+        for id_, (state,) in sought.items():
             if state is not None:
                 client.check_searchable(id_, state, self.encoder)
-                self.figures["searched for"] += 1
+                self.figures["items searched for"] += 1
 
-    def _check_counts(self, job: dict[str, Any]) -> None:
+    def check_counts(self, job: dict[str, Any]) -> None:
         """Each row of a job that ended is accounted for, once."""
         progress = job["progress"]
-        contents = {row_id(n): content(self.edition, n) for n in range(1, ROWS + 1)}
+        named = {row_id(number) for number in range(1, ROWS + 1) if content(self.edition, number)}
         accounted = sum(progress[name] for name in ("created", "updated", "unchanged", "failed"))
         assert job["state"] == "succeeded"
         assert progress["done"] == progress["total"] == accounted == ROWS
-        assert progress["created"] == (sum(made is not None for made in contents.values()) if self.edition == 1 else 0)
+        assert progress["created"] == (len(named) if self.edition == 1 else 0)
 
     def check_journal(self) -> None:
         """The chunks of each job follow upon each other: none was committed twice, none was left out."""
@@ -216,10 +175,8 @@ class Trial:
 
     def check_vectors(self) -> None:
         """All that are stored; that the index has the same ones is what `verify` says."""
-        rows = Ledger()
-        rows.states = dict(states(self.edition, ROWS, ROWS))
         expected: dict[tuple[str, str], bytes] = {}
-        for id_, (state,) in (rows.states | self.uploads.states).items():
+        for id_, (state,) in (states(self.edition, ROWS, ROWS) | self.uploads.ledger.states).items():
             made = {} if state is None else state.vectors(self.encoder)
             expected |= {(id_, modality): vector.astype("<f2").tobytes() for modality, vector in made.items()}
         with closing(sqlite3.connect(self.folder / "data" / "catalogue.db")) as database:
@@ -227,26 +184,15 @@ class Trial:
             assert {(id_, modality): vector for id_, modality, vector in stored} == expected
 
 
-@pytest.mark.parametrize(
-    ("kills", "seed"), [(5, 11), pytest.param(100, 12, marks=pytest.mark.faults)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("kills", "seed"), [(5, 11), pytest.param(100, 12, marks=pytest.mark.faults)])
 def test_what_was_acknowledged_outlives_kill_9(
     kills: int, seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, __name__)
     trial, started = Trial(tmp_path, seed), time.monotonic()
-    for number in range(kills):
+    for _ in range(kills):
         trial.kill_while_starting()
-        process = trial.serve()
-        url = process.ready()
-        with Client.to(url) as client:
-            trial.check(client)
-        life_s = trial.random.uniform(0, LIFE_S)
-        log.info("kill %d after %.3f s under load", number + 1, life_s)
-        with trial.load(url):
-            time.sleep(life_s)
-            process.kill()
-        trial.verify()
-        trial.check_journal()
+        trial.kill_under_load()
     trial.finish()
+    trial.figures["items acknowledged"] = trial.uploads.ledger.acknowledged
     log.info("%d kills, %s, in %.0f s", kills, dict(trial.figures), time.monotonic() - started)
