@@ -83,6 +83,10 @@ def write_catalogue(folder: Path, rows: int = ROWS) -> Path:
     return path
 
 
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def wait_until(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + 30
     while not condition():
@@ -158,7 +162,7 @@ def test_a_catalogue_that_finds_no_room_is_refused_and_leaves_nothing(servers: S
     body = b"".join(b'{"id": "%d", "text": "thing"}\n' % number for number in range(100_000))
     with small_disk(servers.disk, 2) as disk, servers.start() as client:
         assert is_refused(client.post(INGEST, files={"file": ("large.jsonl", body)}))
-        assert list((servers.data / "spool").iterdir()) == []
+        assert files(servers.data / "spool") == []
         assert client.get("/v1/jobs").json()["jobs"] == []
         disk.grow(64)
         assert client.post(INGEST, files={"file": ("small.jsonl", body[:3000])}).status_code == 202
@@ -208,9 +212,11 @@ def test_with_a_read_only_database_searches_go_on_and_jobs_wait(servers: Servers
         with servers.start() as client:
             wait_until(lambda: waits(client, job))
             assert found(client, "before") == ["before"]
-            assert is_refused(put(client, "while"))
+            assert is_refused(put(client, "while", seed=2))
+            assert len(files(servers.data / "originals")) == 1
             assert is_refused(client.delete(f"{ITEMS}/before"))
             assert is_refused(client.post(INGEST, files={"file": ("more.csv", b"id,text\n1,red\n")}))
+            assert files(servers.data / "spool") == []
             assert is_refused(client.post(f"/v1/jobs/{job}/cancel"))
             assert client.get(f"{ITEMS}/while").status_code == 404
 
