@@ -7,7 +7,7 @@ from typing import Any
 from tests.faults.ledger import Colour, Content, State
 from tests.pictures import picture
 
-ROWS = 4000
+ROWS = 3000
 WITH_PICTURE = 5
 
 

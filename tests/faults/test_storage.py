@@ -14,13 +14,15 @@ import pytest
 from PIL import Image
 
 from tests.faults.disks import read_only, small_disk
-from tests.faults.processes import Process, start
+from tests.faults.processes import TIMEOUT_S, Process, start
 from tests.hostile_pictures import encode
 
 ITEMS = "/v1/collections/default/items"
 INGEST = "/v1/collections/default/ingest"
 SEARCH = "/v1/collections/default/search"
 ROWS = 3000
+TOO_SMALL_MIB, LARGE_MIB = 6, 64
+"""Disks that cannot hold what becomes of so many rows, and that can."""
 
 
 class Servers:
@@ -88,7 +90,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -114,12 +116,11 @@ def refuses_to_start(servers: Servers) -> bool:
 
 
 def test_on_a_full_disk_uploads_are_refused_and_jobs_wait_until_space_returns(servers: Servers) -> None:
-    with small_disk(servers.disk, 24) as disk, servers.start() as client:
+    with small_disk(servers.disk, TOO_SMALL_MIB) as disk, servers.start() as client:
         assert put(client, "before", seed=1).status_code == 201
         job = client.post(INGEST, json={"source": str(write_catalogue(servers.folder))}).json()["id"]
-        wait_until(lambda: read_job(client, job)["progress"]["done"] > 0)
-        disk.fill()
         wait_until(lambda: waits(client, job))
+        disk.fill()
         assert 0 < read_job(client, job)["progress"]["done"] < ROWS
 
         # A little may still find room in pages that are in the database already.
@@ -132,6 +133,7 @@ def test_on_a_full_disk_uploads_are_refused_and_jobs_wait_until_space_returns(se
         assert client.get("/readyz").status_code == 200
 
         disk.free()
+        disk.grow(LARGE_MIB)
         wait_until(lambda: read_job(client, job)["state"] == "succeeded")
         assert read_job(client, job)["progress"]["created"] == ROWS
         assert read_job(client, job)["error"] is None
@@ -142,18 +144,16 @@ def test_on_a_full_disk_uploads_are_refused_and_jobs_wait_until_space_returns(se
 
 
 def test_a_job_on_a_full_disk_outlives_a_kill_and_a_start_without_space(servers: Servers) -> None:
-    with small_disk(servers.disk, 24) as disk:
+    with small_disk(servers.disk, TOO_SMALL_MIB) as disk:
         with servers.start() as client:
             assert put(client, "before", seed=1).status_code == 201
             job = client.post(INGEST, json={"source": str(write_catalogue(servers.folder))}).json()["id"]
-            wait_until(lambda: read_job(client, job)["progress"]["done"] > 0)
-            disk.fill()
             wait_until(lambda: waits(client, job))
             servers.processes[-1].kill()
         with servers.start() as client:
             wait_until(lambda: waits(client, job))
             assert found(client, "before") == ["before"]
-            disk.free()
+            disk.grow(LARGE_MIB)
             wait_until(lambda: read_job(client, job)["state"] == "succeeded")
             servers.verify()
 
@@ -164,7 +164,7 @@ def test_a_catalogue_that_finds_no_room_is_refused_and_leaves_nothing(servers: S
         assert is_refused(client.post(INGEST, files={"file": ("large.jsonl", body)}))
         assert files(servers.data / "spool") == []
         assert client.get("/v1/jobs").json()["jobs"] == []
-        disk.grow(64)
+        disk.grow(LARGE_MIB)
         assert client.post(INGEST, files={"file": ("small.jsonl", body[:3000])}).status_code == 202
 
 
@@ -191,7 +191,7 @@ def test_segments_that_find_no_room_are_tried_again_and_leave_nothing(servers: S
         wait_until(lambda: read_job(client, job["id"])["state"] == "succeeded")
         assert found(client, "row 7") == ["row 7"]
         wait_until(lambda: not list(index.rglob("partial-*")))
-        disk.grow(64)
+        disk.grow(LARGE_MIB)
 
         def is_built() -> bool:
             put(client, "again")
@@ -245,7 +245,7 @@ def test_a_read_only_folder_costs_only_what_needs_it(servers: Servers, folder: s
 
 
 def test_a_start_without_room_or_right_to_write_says_so_in_one_line(servers: Servers) -> None:
-    with small_disk(servers.disk, 24) as disk:
+    with small_disk(servers.disk, TOO_SMALL_MIB) as disk:
         with servers.start() as client:
             assert put(client, "before").status_code == 201
         assert servers.processes[-1].stop() == 0
