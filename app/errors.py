@@ -108,6 +108,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.StorageUnavailable: (507, "storage-unavailable"),
     indexer_errors.JobNotFound: (404, "job-not-found"),
     indexer_errors.JobConflict: (409, "job-conflict"),
+    indexer_errors.JobFinished: (409, "job-finished"),
     indexer_errors.DeletesUnconfirmed: (409, "deletes-unconfirmed"),
     indexer_errors.RuleNotFound: (404, "rule-not-found"),
     indexer_errors.RuleInvalid: (422, "rule-invalid"),

@@ -64,8 +64,8 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
-        work = {KIND: IngestJob(locations, pictures, pictures.remember)}
-        jobs = Jobs(collections, work, settings.running_jobs)
+        ingest = IngestJob(locations, pictures, pictures.remember)
+        jobs = Jobs(collections, {KIND: ingest}, settings.running_jobs, ingest.clean_up)
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == KIND)
         with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:

@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 from indexer.errors import FetchFailed, UrlForbidden
 
@@ -51,17 +52,26 @@ def is_allowed(address: Address, allowed: Sequence[Network] = ()) -> bool:
     return address.is_global and not any(address in network for network in _NOT_PUBLIC)
 
 
-def resolve(host: str, port: int, allowed: Sequence[Network] = ()) -> list[str]:
+def check_host(host: str, allowed: Sequence[Network] = ()) -> None:
+    """Raise `UrlForbidden` for an address, in whatever form, that is not allowed; a name is not resolved."""
+    with suppress(FetchFailed):
+        resolve(host, 0, allowed, socket.AI_NUMERICHOST)
+
+
+def resolve(host: str, port: int, allowed: Sequence[Network] = (), flags: int = 0) -> list[str]:
     """The addresses of a name, in the resolver's order, once it is sure that each of them is allowed.
 
     How long the resolver may take is for the system to say (`resolv.conf`); it cannot be interrupted.
+
+    Args:
+        flags: For the resolver, see `socket.getaddrinfo`.
 
     Raises:
         UrlForbidden: One of the addresses is not allowed.
         FetchFailed: There is no such name, or (transient) the name servers do not answer.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     except socket.gaierror as error:
         transient = error.errno == socket.EAI_AGAIN

@@ -7,7 +7,7 @@ IndexerError
 ├── CursorInvalid           ├── OriginalMissing       ├── SourceInvalid
 ├── RowInvalid              ├── SourceChanged         ├── RowRefused
 ├── UrlForbidden            ├── FetchFailed           ├── ContentTooLarge
-├── ImageFetchFailed        ├── SourceForbidden
+├── ImageFetchFailed        ├── SourceForbidden       ├── JobFinished
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 └── CatalogueIncompatible   └── DataFolderInUse
@@ -133,6 +133,10 @@ class JobNotFound(IndexerError):
 
 class JobConflict(IndexerError):
     """The idempotency key belongs to another request."""
+
+
+class JobFinished(IndexerError):
+    """A job that has ended cannot be cancelled."""
 
 
 class DeletesUnconfirmed(IndexerError):

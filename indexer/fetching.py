@@ -18,7 +18,7 @@ from typing import Protocol
 import httpcore
 import httpx
 
-from indexer.addresses import Network
+from indexer.addresses import Network, check_host
 from indexer.answers import ETAG, Head, Sink
 from indexer.connections import Connections
 from indexer.errors import FetchFailed, UrlForbidden
@@ -81,7 +81,7 @@ class Fetcher:
         attempts: int = 3,
         timeout_s: float = TOTAL_TIMEOUT_S,
     ) -> None:
-        self._attempts, self._timeout_s = attempts, timeout_s
+        self._allowed, self._attempts, self._timeout_s = allowed, attempts, timeout_s
         self._connections = Connections(allowed, per_host)
         self._closing = threading.Event()
 
@@ -95,6 +95,10 @@ class Fetcher:
         """End what is under way, in any thread, with `FetchFailed`."""
         self._closing.set()
         self._connections.close()
+
+    def check(self, url: str) -> None:
+        """Raise `UrlForbidden` for what can be seen to be forbidden before any name is resolved."""
+        check_host(_parse(url).raw_host.decode("ascii"), self._allowed)
 
     def fetch(self, url: str, *, max_bytes: int, etag: str | None = None, accept: str = "image/*") -> Fetched:
         """Fetch a body into memory.

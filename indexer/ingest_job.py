@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from indexer.errors import DeletesUnconfirmed, SourceChanged, SourceInvalid, StorageUnavailable
 from indexer.ingest import LoadImage, ingest
-from indexer.job_store import ChunkReport
-from indexer.jobs import Interrupted, Run
+from indexer.job_store import ChunkReport, Job
+from indexer.jobs import Run
 from indexer.locations import Locations, Place
 from indexer.sources import Mapping, Source, read_source
 from indexer.stages import Stages
@@ -58,21 +58,18 @@ class IngestJob:
     def __call__(self, run: Run) -> None:
         """Run one job; see `indexer.jobs.Work`."""
         request = IngestRequest(**run.job.request)
-        try:
-            place = self._locations.open(request.source, run.job.id, run.check)
-            source = _open(run, request, place)
-            with Stages() as stages:
-                stages.aside(partial(_count, run, source), "count")
-                self._ingest(run, request, source)
-            run.change(total=run.store.get(run.job.id).progress.done)
-            if request.mode == "sync":
-                _delete_unnamed(run, request.expect_deletes)
-        except (Interrupted, StorageUnavailable):
-            raise  # it goes on later, and needs what was brought here
-        except BaseException:
-            self._locations.forget(request.source, run.job.id)
-            raise
-        self._locations.forget(request.source, run.job.id)
+        place = self._locations.open(request.source, run.job.id, run.check)
+        source = _open(run, request, place)
+        with Stages() as stages:
+            stages.aside(partial(_count, run, source), "count")
+            self._ingest(run, request, source)
+        run.change(total=run.store.get(run.job.id).progress.done)
+        if request.mode == "sync":
+            _delete_unnamed(run, request.expect_deletes)
+
+    def clean_up(self, job: Job) -> None:
+        """Remove what was brought here for a job that has ended."""
+        self._locations.forget(job.request["source"], job.id)
 
     def _ingest(self, run: Run, request: IngestRequest, source: Source) -> None:
         def record(chunk: ChunkReport, connection: Connection) -> None:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
 
 from indexer.database import Database, items, job_errors, job_items, jobs
-from indexer.errors import JobConflict, JobNotFound
+from indexer.errors import CollectionNotFound, JobConflict, JobNotFound
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -111,12 +112,16 @@ class JobStore:
         """Queue a job; the same idempotency key with the same request gives the job that it made before.
 
         Raises:
+            CollectionNotFound: It was deleted meanwhile.
             JobConflict: The key was used for another request.
         """
-        with self._database.write() as connection:
-            earlier = self._by_key(connection, new.idempotency_key)
-            if earlier is None:
-                return _job(connection.execute(insert(jobs).returning(jobs), _new_row(new)).one())
+        try:
+            with self._database.write() as connection:
+                earlier = self._by_key(connection, new.idempotency_key)
+                if earlier is None:
+                    return _job(connection.execute(insert(jobs).returning(jobs), _new_row(new)).one())
+        except IntegrityError as error:
+            raise CollectionNotFound(f"collection {new.collection!r} was deleted") from error
         same_work = (earlier.kind, earlier.collection) == (new.kind, new.collection)
         if not same_work or _essence(earlier.request) != _essence(new.request):
             raise JobConflict(f"the idempotency key was used for another request, which made job {earlier.id}")
@@ -168,6 +173,14 @@ class JobStore:
         with self._database.write() as connection:
             return _job(connection.execute(update(jobs).where(_is(job)).values(**values).returning(jobs)).one())
 
+    def begin(self, job: Job) -> Job:
+        """Note that a job runs, unless it has ended since it was read."""
+        now = datetime.now(UTC)
+        beginning = update(jobs).where(_is(job), jobs.c.state.in_(UNFINISHED))
+        with self._database.write() as connection:
+            connection.execute(beginning.values(state="running", started_at=func.coalesce(jobs.c.started_at, now)))
+        return self.get(job.id)
+
     def finish(self, job: Job, state: State, error: dict[str, str] | None = None) -> Job:
         """End a job that has not ended; what it kept to know its rows by goes."""
         with self._database.write() as connection:
@@ -177,11 +190,13 @@ class JobStore:
         return self.get(job.id)
 
     def request_cancel(self, id_: str) -> Job:
-        """End a queued job, tell a running one to end; raises `JobNotFound`."""
-        job = self.get(id_)
-        if job.state == "running":
-            return self.change(job, cancel_requested=True)
-        return self.finish(job, "cancelled") if job.state == "queued" else job
+        """End a queued job, tell a running one to end, leave one that has ended; raises `JobNotFound`."""
+        mine = update(jobs).where(jobs.c.id == id_)
+        with self._database.write() as connection:
+            connection.execute(mine.where(jobs.c.state == "running").values(cancel_requested=True))
+            ended = {"state": "cancelled", "finished_at": datetime.now(UTC)}
+            connection.execute(mine.where(jobs.c.state == "queued").values(ended))
+        return self.get(id_)
 
     def record(self, connection: Connection, job: Job, chunk: ChunkReport) -> None:
         """Note, in the transaction that commits a chunk, what it adds: no chunk is ever done twice or half told."""

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -13,8 +12,8 @@ from sqlalchemy import Connection
 
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.errors import CollectionNotFound, IndexerError, StorageUnavailable, error_code
-from indexer.job_store import UNFINISHED, ChunkReport, Job, JobStore, NewJob
+from indexer.errors import CollectionNotFound, IndexerError, JobFinished, StorageUnavailable, error_code
+from indexer.job_store import UNFINISHED, ChunkReport, Job, JobStore, NewJob, State
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -46,6 +45,12 @@ class Run:
         """Where it notes how far it is."""
         return self._store
 
+    def begin(self) -> None:
+        """Note that it runs; raises `Cancelled` if somebody cancelled it before."""
+        self.job = self._store.begin(self.job)
+        if self.job.state == "cancelled" or self.job.cancel_requested:
+            raise Cancelled
+
     def check(self) -> None:
         """Raise `Interrupted` or `Cancelled` if it is to end; called wherever it may."""
         if self._stopping.is_set():
@@ -73,10 +78,17 @@ class Jobs:
     Args:
         work: What each kind of job does.
         running_at_once: Most jobs that run at a time; of one collection it is one.
+        on_end: Called after a job has ended, to remove what was kept for it; perhaps more than once.
     """
 
-    def __init__(self, collections: Collections, work: Mapping[str, Work], running_at_once: int = 2) -> None:
-        self._collections, self._work = collections, work
+    def __init__(
+        self,
+        collections: Collections,
+        work: Mapping[str, Work],
+        running_at_once: int = 2,
+        on_end: Callable[[Job], None] = lambda _: None,
+    ) -> None:
+        self._collections, self._work, self._on_end = collections, work, on_end
         self.store = JobStore(collections.database)
         self._slots = threading.Semaphore(running_at_once)
         self._stopping = threading.Event()
@@ -93,6 +105,11 @@ class Jobs:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no more is done until the next start."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Commit no more chunks; the next start goes on with the jobs."""
@@ -130,12 +147,21 @@ class Jobs:
         return [self._with_trouble(job) for job in self.store.page(limit, before_pk, state, collection)]
 
     def cancel(self, id_: str) -> Job:
-        """End a job after its current chunk; what is committed stays. Raises `JobNotFound`."""
+        """End a job, at once if it is queued, else before its next chunk; what is committed stays.
+
+        Raises:
+            JobNotFound: No job of that id.
+            JobFinished: It has succeeded or failed.
+        """
         job = self.store.request_cancel(id_)
         with self._lock:
             run = self._runs.get(job.id)
         if run:
             run.cancelled.set()
+        if job.state == "cancelled":
+            self._on_end(job)
+        elif job.state != "running":
+            raise JobFinished(f"job {job.id} has {job.state} already")
         return job
 
     def _with_trouble(self, job: Job) -> Job:
@@ -144,6 +170,13 @@ class Jobs:
         if run is None or job.state not in UNFINISHED or job.progress != run.job.progress:
             return job
         return replace(job, error=run.trouble)
+
+    def cancel_all(self, collection: str) -> None:
+        """End what a collection has to do."""
+        for job in self.store.unfinished():
+            if job.collection == collection:
+                with suppress(JobFinished):
+                    self.cancel(job.id)
 
     def _wake(self, collection_pk: int) -> None:
         """See to it that somebody works on what a collection has to do."""
@@ -189,7 +222,7 @@ class Jobs:
         except CollectionNotFound:
             collection = None
         if collection is None or collection.pk != job.collection_pk:
-            self.store.finish(job, "cancelled")
+            self._finish(job, "cancelled")
             return
         run = Run(job, collection, self.store, self._stopping)
         with self._lock:
@@ -204,28 +237,29 @@ class Jobs:
         """Run a job to its end; while nothing can be stored it waits, and goes on from its last chunk."""
         while True:
             try:
-                run.change(state="running", started_at=run.job.started_at or datetime.now(UTC))
-                if run.job.cancel_requested:
-                    raise Cancelled
+                run.begin()
                 self._work[run.job.kind](run)
-                self.store.finish(run.job, "succeeded")
+                self._finish(run.job, "succeeded")
                 return
             except Interrupted:
                 raise
             except Cancelled:
-                self.store.finish(run.job, "cancelled")
+                self._finish(run.job, "cancelled")
                 return
             except StorageUnavailable as error:
                 log.error("job %s waits: %s", run.job.id, error)
                 self._pause(run, error)
             except (IndexerError, ModelError) as error:
-                self.store.finish(run.job, "failed", {"code": error_code(error), "detail": error.detail})
+                self._finish(run.job, "failed", {"code": error_code(error), "detail": error.detail})
                 return
             except Exception:
                 log.exception("job %s failed", run.job.id)
                 detail = f"the server failed; its log tells more under job {run.job.id}"
-                self.store.finish(run.job, "failed", {"code": "internal-error", "detail": detail})
+                self._finish(run.job, "failed", {"code": "internal-error", "detail": detail})
                 return
+
+    def _finish(self, job: Job, state: State, error: dict[str, str] | None = None) -> None:
+        self._on_end(self.store.finish(job, state, error))  # in this order: until it has ended, it may go on
 
     def _pause(self, run: Run, error: StorageUnavailable) -> None:
         """Rest, and say why, in the database where even that can be stored."""

@@ -60,13 +60,14 @@ class Locations:
         """Refuse what no job could read, before there is one.
 
         Raises:
-            SourceForbidden: A place that the settings do not allow.
+            SourceForbidden, UrlForbidden: A place that the settings do not allow.
             SourceInvalid: No place at all.
         """
         if is_object_url(source):
             self._objects.check(source)
         elif is_url(source):
             _parts(source)
+            self._fetcher.check(source)
         else:
             self._local(source)
 

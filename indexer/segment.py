@@ -23,7 +23,7 @@ _FILES = ("seqs.i64", "items.i64", "vectors.f32")
 """The columns of `VectorRows`, little-endian, without a header: `segment.json` tells how many rows there are."""
 _HEADER = "segment.json"
 _PARTIAL = "partial-"
-_BLOCK = 8192
+_BLOCK = 1024
 """Vectors copied at a time."""
 _FIRST_ROOM = 64
 

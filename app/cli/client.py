@@ -3,6 +3,8 @@
 import base64
 import ipaddress
 import time
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -46,23 +48,34 @@ class Client:
 
     def lines(self, path: str) -> list[str]:
         """The lines of a text; raises as `send`."""
-        return self._request("GET", path, None).text.splitlines()
+        text = self._request("GET", path, None).text
+        return [line for line in text.split("\n") if line]  # not `splitlines`: an id may hold other breaks
 
-    def send(self, method: str, path: str, json: object = None) -> Any:
+    def send(self, method: str, path: str, json: object = None, *, once: bool = False) -> Any:
         """Send one request, and again after a pause while the server is away; give the answer's JSON.
+
+        Args:
+            once: However often it is sent, the server is to do it once.
 
         Raises:
             RequestRefused: The server answered with a problem.
-            CommandFailed: It could not be reached.
+            CommandFailed: It could not be reached, or is another server.
         """
-        return self._request(method, path, json).json()
+        headers = {"Idempotency-Key": uuid.uuid4().hex} if once else {}
+        response = self._request(method, path, json, headers)
+        try:
+            return response.json()
+        except ValueError as error:
+            raise CommandFailed(f"what answers at {self._url} is no Sightline server") from error
 
-    def _request(self, method: str, path: str, json: object) -> httpx.Response:
+    def _request(
+        self, method: str, path: str, json: object, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         for attempt in range(self._attempts):
             last = attempt == self._attempts - 1
             pause_s = min(0.5 * 2**attempt, 10.0)
             try:
-                response = self._http.request(method, path, json=json)
+                response = self._http.request(method, path, json=json, headers=headers)
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 if last:
                     raise CommandFailed(f"no server answers at {self._url}: {error}") from error
@@ -77,6 +90,11 @@ class Client:
 def collection_path(name: str, *rest: str) -> str:
     """Path of a collection, or of something in it."""
     return "/".join(["/v1/collections", quote(name, safe=""), *rest])
+
+
+def job_path(job_id: str, *rest: str) -> str:
+    """Path of a job, or of something in it."""
+    return "/".join(["/v1/jobs", quote(job_id, safe=""), *rest])
 
 
 def data_uri(picture: Path | bytes) -> str:

@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from app.cli.client import Client
+from app.cli.client import Client, job_path
 from app.cli.console import CommandFailed
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport
@@ -22,14 +22,14 @@ def follow(client: Client, job: dict[str, Any]) -> dict[str, Any]:
             if job["state"] not in UNFINISHED:
                 return job
             time.sleep(POLL_S)
-            job = client.send("GET", f"/v1/jobs/{job['id']}")
+            job = client.send("GET", job_path(job["id"]))
 
 
 def report_of(client: Client, job: dict[str, Any]) -> IngestReport:
     """What became of a job's rows, the bad ones with their reasons."""
     report = IngestReport.of(job["progress"])
     if report.failed or report.warnings:
-        report.rows = [RowReport(**json.loads(line)) for line in client.lines(f"/v1/jobs/{job['id']}/errors")]
+        report.rows = [RowReport(**json.loads(line)) for line in client.lines(job_path(job["id"], "errors"))]
     return report
 
 

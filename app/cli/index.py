@@ -23,6 +23,8 @@ def verify(
     from models.store import ModelStore
 
     settings = load_settings(data_dir=data_dir)
+    if not (settings.data_dir / "catalogue.db").is_file():
+        raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
     problems = 0
     with Collections(settings.data_dir, Encoders(settings, ModelStore(settings.models_dir))) as collections:
         names = [collection] if collection else [info.name for info in collections.infos()]

@@ -2,12 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.client import Client, RequestRefused, collection_path
 from app.cli.console import err, out, print_json
+from app.cli.following import check_success, follow, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
 
 if TYPE_CHECKING:
@@ -58,24 +59,31 @@ def ingest(
     Exits with 1 if a row could not be stored; run again to go on. A local catalogue is sent from here, in batches.
     """
     as_job = on_server or "://" in source
-    if mode is Mode.sync and not as_job:
-        raise typer.BadParameter("a sync is a job: give --on-server and a path of the server, or an URL")
-    rows = None if as_job else _read(Path(source), quiet=as_json)
+    if not as_job and (mode is Mode.sync or on_error is OnError.fail or expect_deletes is not None or detach):
+        raise typer.BadParameter(
+            "--mode sync, --on-error fail, --expect-deletes and --detach are for jobs: "
+            "give --on-server and a path of the server, or an URL"
+        )
+    rows, job = None if as_job else _read(Path(source), quiet=as_json), None
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         _require_collection(client, collection)
         if rows is not None:
             report = _send(client, collection, rows)
         else:
             options = {"on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
-            job = client.send("POST", collection_path(collection, "ingest"), json={"source": source, **options})
+            path = collection_path(collection, "ingest")
+            job = client.send("POST", path, json={"source": source, **options}, once=True)
             if detach:
                 print_json(job)
                 return
-            report = _follow(client, job)
+            job = follow(client, job)
+            report = report_of(client, job)
     if as_json:
         print_json(report.as_dict())
     else:
         _print_report(report)
+    if job:
+        check_success(job)
     if report.failed:
         raise typer.Exit(1)
 
@@ -93,17 +101,6 @@ def _send(client: Client, collection: str, source: "Source") -> "IngestReport":
     from app.cli.sending import send_source
 
     return send_source(client, collection_path(collection, "items"), source)
-
-
-def _follow(client: Client, job: dict[str, Any]) -> "IngestReport":
-    from app.cli.following import check_success, follow, report_of
-
-    job = follow(client, job)
-    report = report_of(client, job)
-    if job["state"] != "succeeded":
-        _print_report(report)
-    check_success(job)
-    return report
 
 
 def _require_collection(client: Client, name: str) -> None:

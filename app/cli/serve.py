@@ -74,12 +74,13 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     import uvicorn
 
     from app.server import compose_app
+    from app.serving import Server
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
     app = compose_app(settings, lambda: nullcontext(resources))
     config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
-    server = uvicorn.Server(config)
+    server = Server(config, resources.jobs.stop)
     err.print(f"Sightline serves {address(listener)}", highlight=False)
     with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
         server.run([listener])

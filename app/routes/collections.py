@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import Name, TheCollection, TheCollections, TheResources
+from app.dependencies import Name, TheCollection, TheCollections, TheJobs, TheResources
 from app.openapi import READING, WRITING, problems
 from app.schemas.collections import Collection, CollectionBody, CollectionList
 from app.strict_json import StrictRoute
@@ -33,6 +33,7 @@ def get_collection(collection: TheCollection) -> Collection:
 
 
 @router.delete("/{name}", summary="Delete a collection", status_code=204, responses=READING)
-def delete_collection(name: Name, collections: TheCollections) -> None:
-    """With its items, pictures and index; `default` comes back empty."""
+def delete_collection(name: Name, collections: TheCollections, jobs: TheJobs) -> None:
+    """With its items, pictures and index, and what was still to be done; `default` comes back empty."""
+    jobs.cancel_all(name)
     collections.delete(name)

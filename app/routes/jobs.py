@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
+from app.errors import blame
 from app.forms import check_body, is_form, open_form, parse_fields
 from app.openapi import READING, WRITING, problems, refer_to
 from app.schemas import jobs as schemas
@@ -86,7 +87,8 @@ async def post_ingest(
         wanted = await _receive(request, locations)
     else:
         body = await to_thread.run_sync(check_body, schemas.IngestBody, await request.json())
-        await to_thread.run_sync(locations.check, body.source)
+        with blame("/source"):
+            await to_thread.run_sync(locations.check, body.source)
         wanted = body.request(body.source)
     return await to_thread.run_sync(_submit, jobs, locations, collection.name, wanted, idempotency_key)
 
@@ -108,9 +110,12 @@ def get_job(job_id: str, jobs: TheJobs) -> schemas.Job:
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=EventSourceResponse, responses=READING)
 async def follow_job(known: TheJob, jobs: TheJobs) -> AsyncIterator[ServerSentEvent]:
-    """The job as server-sent events named `progress`, whenever it changed, until one named `finished`."""
+    """The job as server-sent events named `progress`, whenever it changed, until one named `finished`.
+
+    A server that stops ends the stream before; follow the job again when it is back.
+    """
     told: schemas.Job | None = None
-    while True:
+    while not jobs.stopping:
         job = schemas.Job.of(await to_thread.run_sync(jobs.get, known.id))
         finished = job.state not in UNFINISHED
         if job != told:
@@ -127,9 +132,9 @@ def read_errors(known: TheJob, jobs: TheJobs) -> StreamingResponse:
     return StreamingResponse(_lines(jobs.store, known), media_type="application/jsonl")
 
 
-@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING)
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))
 def cancel_job(job_id: str, jobs: TheJobs) -> schemas.Job:
-    """It ends after the rows that it is at; what is stored stays."""
+    """It ends at once, or after the rows that it is at; what is stored stays. 409 if it has succeeded or failed."""
     return schemas.Job.of(jobs.cancel(job_id))
 
 

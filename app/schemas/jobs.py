@@ -10,6 +10,9 @@ from indexer import job_store
 from indexer.ingest_job import IngestRequest
 from indexer.job_store import State
 
+MAX_DELETES = 2**53
+"""Up to here every reader of JSON takes an integer for what it is."""
+
 Column = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -45,6 +48,7 @@ class IngestOptions(Schema):
     expect_deletes: int | None = Field(
         default=None,
         ge=0,
+        le=MAX_DELETES,
         description="Most items that a sync may delete; needed where that is more than a tenth of the collection.",
     )
 

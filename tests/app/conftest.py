@@ -1,16 +1,20 @@
 """An app over a fresh data folder and the fake encoder, in this process or behind a real port."""
 
+import json
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.cli import main
 from app.cli.serve import address, listen
 from app.server import create_app
 from app.settings import Settings
@@ -23,6 +27,19 @@ SEARCH = "/v1/collections/default/search"
 RULES = "/v1/collections/default/rules"
 FLAGS = "/v1/collections/default/flags"
 QUALITY = "/v1/collections/default/quality"
+
+Run = Callable[..., "Ran"]
+
+
+class Ran:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +96,16 @@ def server_url(settings: Settings, encoder: FakeEncoder) -> Iterator[str]:
         yield address(listener)
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["sightline", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        code = exit_.value.code
+        assert code is None or isinstance(code, int)
+        return Ran(code or 0, *capsys.readouterr())
+
+    return run

@@ -19,11 +19,11 @@ from tests.faults.uploads import Uploads, running
 
 log = logging.getLogger(__name__)
 
-LIFE_S = 0.8
+LIFE_S = 0.7
 """A server lives at most so long under load."""
 START_S = 0.5
 """Some are killed within so long after their start."""
-SAMPLE = 12
+SAMPLE = 8
 """Items of the catalogue that are searched for after each restart."""
 
 JOURNAL = """
@@ -49,7 +49,9 @@ class Trial:
         self.figures: Counter[str] = Counter()
         (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder / "shop"}"]\n')
         write_pictures(folder / "shop")
-        self.verify()  # makes the database
+        process = self.serve()  # makes the database
+        process.ready()
+        assert process.stop() == 0
         with closing(sqlite3.connect(folder / "data" / "catalogue.db")) as database:
             database.executescript(JOURNAL)
 

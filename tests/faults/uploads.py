@@ -11,7 +11,7 @@ import httpx
 
 from tests.faults.ledger import Client, Content, Ledger
 
-IDS = 12
+IDS = 8
 """Items that each uploader writes again and again."""
 DELETES = 0.25
 """Share of the writes that delete."""
@@ -45,7 +45,7 @@ class Uploads:
         """The same, several at a time."""
         draw = random.Random(self._random.getrandbits(32))
         while True:
-            ids = [f"batch {number}" for number in draw.sample(range(IDS), draw.randint(1, 8))]
+            ids = [f"batch {number}" for number in draw.sample(range(IDS), draw.randint(1, 6))]
             if draw.random() < DELETES:
                 with self.ledger.writing(dict.fromkeys(ids)):
                     client.send("POST", f"{client.collection}/items/delete", json={"ids": ids})

@@ -1,0 +1,155 @@
+"""Memory and rows per second of a server that takes in a catalogue of texts, its encoder costing nothing.
+
+`python -m bench.memory [ROWS [PLOT.png]]`: a million rows unless told otherwise.
+"""
+
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.cli.serve import address, leave_on_sigterm, listen, run_server
+from app.settings import Settings
+from app.state import open_resources
+from models.encoder import TextEmbeddings
+
+ROWS = 1_000_000
+DIMENSION = 256
+WARM_UP = 0.1
+"""Part of the rows after which memory should grow no more."""
+POLL_S = 0.5
+MIB = 2**20
+
+
+class Sample(NamedTuple):
+    """Of the server at one moment: rows done, and bytes that are its own and that are mapped from files."""
+
+    rows: int
+    own: int
+    mapped: int
+
+
+class RandomEncoder:
+    """Embeds a text as a random direction."""
+
+    dimension, fingerprint, logit_scale, providers = DIMENSION, "0" * 64, 10.0, ("None",)
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+
+    def encode_texts(self, texts: list[str]) -> TextEmbeddings:
+        vectors = self._random.standard_normal((len(texts), DIMENSION), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return TextEmbeddings(vectors, np.zeros(len(texts), dtype=bool), np.ones(len(texts), dtype=np.int64))
+
+    def encode_pixels(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return self.encode_texts([""] * len(pixels)).vectors
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        return np.asarray(image)
+
+    def encode_images(self, images: list[Image.Image]) -> NDArray[np.float32]:
+        return self.encode_texts([""] * len(images)).vectors
+
+
+def run(rows: int = ROWS, plot: Path | None = None) -> None:
+    """Print how the memory goes, and draw it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_catalogue(folder / "catalogue.jsonl", rows)
+        with _server(folder) as (url, process_id):
+            started = time.perf_counter()
+            samples = list(_watch(url, process_id, folder / "catalogue.jsonl"))
+            seconds = time.perf_counter() - started
+    _report(samples, seconds)
+    if plot:
+        _draw(samples, plot)
+
+
+def _write_catalogue(path: Path, rows: int) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            row = {"id": f"sku-{number:08d}", "title": f"product {number} in red and blue", "price": number % 977}
+            file.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, int]]:
+    """Its address and the id of its process."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(folder, sender))
+    process.start()
+    try:
+        yield receiver.recv(), process.pid or 0
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(folder: Path, sender) -> None:  # type: ignore[no-untyped-def]
+    settings = Settings(data_dir=folder / "data", port=0, ingest_roots=(str(folder),))
+    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings, lambda _: RandomEncoder()) as made:
+        sender.send(address(listener))
+        run_server(made, listener, access_log=False)
+
+
+def _watch(url: str, process_id: int, catalogue: Path) -> Iterator[Sample]:
+    """Until the job is done."""
+    with httpx.Client(base_url=f"{url}/v1", timeout=60) as client:
+        body = {"source": str(catalogue)}
+        job = client.post("/collections/default/ingest", json=body).raise_for_status().json()
+        while job["state"] not in ("succeeded", "failed", "cancelled"):
+            time.sleep(POLL_S)
+            job = client.get(f"/jobs/{job['id']}").raise_for_status().json()
+            yield Sample(job["progress"]["done"], *_memory(process_id))
+    if job["state"] != "succeeded":
+        raise SystemExit(f"the job {job['state']}: {job}")
+
+
+def _memory(process_id: int) -> tuple[int, int]:
+    lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
+    sizes = {
+        name: int(value.split()[0]) * 1024
+        for name, _, value in (line.partition(":") for line in lines)
+        if "kB" in value
+    }
+    return sizes["RssAnon"] + sizes["RssShmem"], sizes["RssFile"]
+
+
+def _report(samples: list[Sample], seconds: float) -> None:
+    rows = samples[-1].rows
+    print(f"\nMemory: {rows:,} rows of text in {seconds:.0f} s, {rows / seconds:,.0f} rows/s, dimension {DIMENSION}")
+    print(f"{'rows':>10}{'own MiB':>10}{'mapped MiB':>12}")
+    for tenth in range(1, 11):
+        sample = next(sample for sample in samples if sample.rows >= rows * tenth / 10)
+        print(f"{sample.rows:>10,}{sample.own / MIB:>10.0f}{sample.mapped / MIB:>12.0f}")
+    warm = [sample for sample in samples if sample.rows >= WARM_UP * rows]
+    totals = [sample.own + sample.mapped for sample in warm]
+    print(f"after {warm[0].rows:,} rows: at most {max(totals) / totals[0] - 1:+.1%} of what it was then")
+
+
+def _draw(samples: list[Sample], path: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4))
+    rows = [sample.rows for sample in samples]
+    axes.plot(rows, [sample.own / MIB for sample in samples], label="its own")
+    axes.plot(rows, [(sample.own + sample.mapped) / MIB for sample in samples], label="with files that are mapped")
+    axes.set(xlabel="rows taken in", ylabel="memory of the server, MiB", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    run(*map(int, sys.argv[1:2]), *map(Path, sys.argv[2:3]))

@@ -1,0 +1,307 @@
+"""Jobs from the command line: `ingest --on-server`, `jobs` and `index verify`, against a real server."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.encoders import Encoders
+from app.settings import Settings
+from indexer.collection import Collection
+from indexer.collections import Collections
+from indexer.types import NewItem
+from tests.app.conftest import ITEMS, Run
+from tests.fakes import FakeEncoder
+from tests.pictures import picture
+from tests.servers import answer, serve
+
+STRANGE = "x\u2028y\u0085z"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "red.png").write_bytes(picture("red"))
+    write(folder, "a,a red thing,red.png", "b,a blue thing,")
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", port=0, ingest_roots=(str(tmp_path / "shop"),))
+
+
+@pytest.fixture(autouse=True)
+def _asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.cli.following.POLL_S", 0.02)
+
+
+def write(folder: Path, *rows: str) -> None:
+    (folder / "catalog.csv").write_text("\n".join(("id,title,image", *rows)))
+
+
+def start(run: Run, url: str, shop: Path, *options: object) -> Any:
+    """A job that nobody waits for."""
+    return run("ingest", shop / "catalog.csv", "--on-server", "--detach", "--url", url, *options).json
+
+
+def test_a_job_is_followed_and_told_in_one_line(run: Run, server_url: str, shop: Path) -> None:
+    ran = run("ingest", shop, "--on-server", "--url", server_url, "--collection", "mine")
+
+    assert (ran.code, ran.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+    assert "Job " in ran.err
+    assert "2/2" in ran.err
+
+
+def test_a_local_catalogue_goes_in_with_a_bar(run: Run, server_url: str, shop: Path) -> None:
+    ran = run("ingest", shop / "catalog.csv", "--url", server_url)
+
+    assert (ran.code, ran.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+    assert "id from id; image from image; text from title" in ran.err
+    assert "Ingesting" in ran.err
+    assert "2/2" in ran.err
+
+
+def test_bad_rows_of_a_job_are_told_whatever_their_ids(run: Run, server_url: str, shop: Path) -> None:
+    write(shop, "a,red,gone.png", f"{STRANGE},,gone.png", "b,blue,")
+
+    ran = run("ingest", shop, "--on-server", "--url", server_url, "--json")
+
+    assert ran.code == 1
+    assert (ran.json["created"], ran.json["failed"], ran.json["warnings"], ran.json["total"]) == (2, 1, 1, 3)
+    assert [(row["level"], row["row"], row["id"]) for row in ran.json["rows"]] == [
+        ("warning", 1, "a"),
+        ("error", 2, STRANGE),
+    ]
+
+
+def test_rows_stored_in_part_are_no_failure(run: Run, server_url: str, shop: Path) -> None:
+    write(shop, "a,red,gone.png")
+
+    ran = run("ingest", shop, "--on-server", "--url", server_url)
+
+    assert (ran.code, ran.out) == (0, "1 of 1 rows: 1 created, 0 updated, 0 unchanged, 0 failed, 1 stored in part\n")
+    assert "row 1 (a): " in ran.err
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_job_that_fails_exits_with_1_and_says_why(
+    run: Run, server_url: str, shop: Path, options: tuple[str, ...]
+) -> None:
+    write(shop, "a,,gone.png", "b,blue,")
+
+    ran = run("ingest", shop, "--on-server", "--on-error", "fail", "--url", server_url, *options)
+
+    assert ran.code == 1
+    assert "failed: row 1 (a): " in ran.err
+    assert "Traceback" not in ran.err
+    if options:
+        assert ran.json["created"] == 0
+
+
+def test_a_sync_says_how_many_it_would_delete_and_takes_the_number(run: Run, server_url: str, shop: Path) -> None:
+    run("ingest", shop, "--on-server", "--url", server_url)
+    write(shop, "c,green,")
+
+    refused = run("ingest", shop, "--on-server", "--mode", "sync", "--url", server_url)
+    done = run("ingest", shop, "--on-server", "--mode", "sync", "--expect-deletes", 2, "--url", server_url)
+
+    assert (refused.code, "expect_deletes 2" in refused.err) == (1, True)
+    assert (done.code, done.out) == (0, "1 of 1 rows: 0 created, 0 updated, 1 unchanged, 0 failed, 2 deleted\n")
+
+
+@pytest.mark.parametrize(
+    "options", [("--mode", "sync"), ("--on-error", "fail"), ("--expect-deletes", "3"), ("--detach",)]
+)
+def test_what_only_a_job_can_do_is_not_passed_over(run: Run, server_url: str, shop: Path, options: list[str]) -> None:
+    ran = run("ingest", shop, "--url", server_url, *options)
+
+    assert (ran.code, "--on-server" in ran.err) == (2, True)
+    assert httpx.get(server_url + ITEMS).json()["items"] == []
+
+
+def test_a_request_that_is_sent_again_makes_one_job(run: Run, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that was too busy may have made the job all the same."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    path = "/v1/collections/default/ingest"
+    with serve({"/v1/collections/default": answer(b"{}"), path: answer(status=503)}) as server:
+
+        def accept_second(request: Any, _: Any) -> bytes:
+            tries = [request for request in server.requests if request.target == path]
+            return answer(b'{"id": "1"}', 202) if len(tries) == 2 else answer(status=503)
+
+        server.answers[path] = accept_second
+        ran = run("ingest", "/shop", "--on-server", "--detach", "--url", server.url)
+
+    keys = [request.headers["idempotency-key"] for request in server.requests if request.target == path]
+    assert (ran.code, ran.json, len(keys), len(set(keys))) == (0, {"id": "1"}, 2, 1)
+
+
+def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    first = start(run, server_url, shop)["id"]
+    assert run("jobs", "follow", first, "--url", server_url).code == 0
+    (shop / "catalog.csv").unlink()
+    (shop / "catalog.csv").write_text("")
+    second = start(run, server_url, shop, "--collection", "other")["id"]
+    followed = run("jobs", "follow", second, "--url", server_url)
+    assert (followed.code, "empty" in followed.err) == (1, True)
+
+    def listed(*options: object) -> list[str]:
+        return [job["id"] for job in run("jobs", "list", "--url", server_url, "--json", *options).json]
+
+    assert listed() == [second, first]
+    assert listed("--limit", 1) == [second]
+    assert listed("--state", "succeeded") == listed("--collection", "default") == [first]
+    assert listed("--state", "running") == []
+    shown = run("jobs", "show", second, "--url", server_url)
+    assert (shown.code, second in shown.out, "source-invalid: " in shown.out) == (0, True, True)
+    assert run("jobs", "show", first, "--url", server_url, "--json").json["progress"]["created"] == 2
+
+
+def test_the_bad_rows_of_a_job_are_json_lines(run: Run, server_url: str, shop: Path) -> None:
+    write(shop, f"{STRANGE},,gone.png", "b,blue,", "c,,")
+    job = start(run, server_url, shop)["id"]
+    assert run("jobs", "follow", job, "--url", server_url).code == 0
+
+    ran = run("jobs", "errors", job, "--url", server_url)
+
+    assert [json.loads(line)["id"] for line in ran.out.split("\n")[:-1]] == [STRANGE, "c"]
+
+
+def test_a_job_without_bad_rows_prints_none(run: Run, server_url: str, shop: Path) -> None:
+    job = start(run, server_url, shop)["id"]
+    run("jobs", "follow", job, "--url", server_url)
+
+    ran = run("jobs", "errors", job, "--url", server_url)
+
+    assert (ran.code, ran.out) == (0, "")
+
+
+@pytest.fixture
+def gate(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Set, it lets texts through to the encoder."""
+    gate, encode = threading.Event(), encoder.encode_texts
+    monkeypatch.setattr(encoder, "encode_texts", lambda texts: gate.wait(20) and encode(texts))
+    yield gate
+    gate.set()
+
+
+def test_jobs_are_cancelled(gate: threading.Event, run: Run, server_url: str, shop: Path) -> None:
+    running, queued = (start(run, server_url, shop)["id"] for _ in range(2))
+
+    second = run("jobs", "cancel", queued, "--url", server_url)
+    run("jobs", "cancel", running, "--url", server_url)
+    gate.set()
+    followed = run("jobs", "follow", running, "--url", server_url)
+
+    assert (second.code, second.out) == (0, f"job {queued} is cancelled\n")
+    assert (followed.code, followed.err.strip().endswith(f"job {running} cancelled")) == (1, True)
+
+
+def test_a_job_that_has_ended_is_not_cancelled(run: Run, server_url: str, shop: Path) -> None:
+    job = start(run, server_url, shop)["id"]
+    run("jobs", "follow", job, "--url", server_url)
+
+    ran = run("jobs", "cancel", job, "--url", server_url)
+
+    assert (ran.code, "has succeeded already" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize("verb", ["show", "follow", "errors", "cancel"])
+@pytest.mark.parametrize("job", ["none", "../collections", "a/b?c"])
+def test_a_job_that_is_not_there_is_told_in_one_line(run: Run, server_url: str, verb: str, job: str) -> None:
+    ran = run("jobs", verb, job, "--url", server_url)
+
+    assert ran.code == 1
+    assert len(ran.err.strip().splitlines()) == 1
+    assert ran.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("source", ["relative/catalog.csv", "/etc/passwd", "/shop\0", "s3://bucket/a.csv"])
+def test_a_place_that_the_server_may_not_read_is_told_in_one_line(run: Run, server_url: str, source: str) -> None:
+    ran = run("ingest", source, "--on-server", "--url", server_url)
+
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert ran.err.startswith("error: Source ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("jobs", "list"),
+        ("jobs", "show", "1"),
+        ("jobs", "cancel", "1"),
+        ("ingest", "/shop", "--on-server"),
+        ("search", "red"),
+    ],
+)
+@pytest.mark.parametrize("page", [answer(b"<html>Welcome</html>"), answer(b"<html>No</html>", 404)])
+def test_another_server_is_told_in_one_line(run: Run, arguments: tuple[str, ...], page: bytes) -> None:
+    class Everywhere(dict[str, bytes]):
+        def get(self, target: str, default: object = None) -> bytes:  # type: ignore[override]
+            return page
+
+    with serve({}) as server:
+        server.answers = Everywhere()  # type: ignore[assignment]
+        ran = run(*arguments, "--url", server.url)
+
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert ran.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("verb", [("list",), ("show", "1"), ("errors", "1"), ("cancel", "1")])
+def test_no_server_is_told_in_one_line(run: Run, verb: tuple[str, ...]) -> None:
+    ran = run("jobs", *verb, "--url", "http://127.0.0.1:9")
+
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert "no server answers at http://127.0.0.1:9" in ran.err
+
+
+@pytest.mark.parametrize("options", [("--limit", "0"), ("--limit", "501"), ("--state", "lost"), ("--order", "name")])
+def test_wrong_usage_of_jobs_exits_with_2(run: Run, options: tuple[str, str]) -> None:
+    assert run("jobs", "list", *options).code == 2
+
+
+@pytest.fixture
+def data(tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder on which no server runs."""
+    monkeypatch.setattr(Encoders, "__call__", lambda self, name: encoder)
+    with Collections(tmp_path / "data", lambda _: encoder) as collections:
+        new = [NewItem("a", picture("red"), "red", {}), NewItem("b", None, "blue", {})]
+        collections.get("default").upsert(new)
+    return tmp_path / "data"
+
+
+def test_an_index_that_is_right_is_verified(run: Run, data: Path) -> None:
+    ran = run("index", "verify", "--data-dir", data)
+
+    assert (ran.code, ran.out) == (0, "default: 1 image and 2 text vectors, 0 problems\n")
+    assert run("index", "verify", "--data-dir", data, "--collection", "none").code == 1
+
+
+def test_an_index_that_differs_is_told(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Collection, "verify", lambda self: ["image: item 1 is missing"])
+
+    ran = run("index", "verify", "--data-dir", data)
+
+    assert (ran.code, "item 1 is missing" in ran.out) == (1, True)
+    assert "1 differences between index and catalogue" in ran.err
+
+
+def test_a_folder_without_a_catalogue_is_not_verified_nor_made(run: Run, tmp_path: Path) -> None:
+    ran = run("index", "verify", "--data-dir", tmp_path / "typo")
+
+    assert (ran.code, str(tmp_path / "typo") in ran.err) == (1, True)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_folder_that_a_server_has_open_is_not_verified(run: Run, server_url: str, settings: Settings) -> None:
+    ran = run("index", "verify", "--data-dir", settings.data_dir)
+
+    assert (ran.code, "in use" in ran.err) == (1, True)
