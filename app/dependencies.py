@@ -53,7 +53,7 @@ TheLocations = Annotated[Locations, Depends(_locations)]
 
 
 def _job(job_id: str, jobs: TheJobs) -> Job:
-    return jobs.store.get(job_id)
+    return jobs.get(job_id)
 
 
 TheJob = Annotated[Job, Depends(_job)]

@@ -1,16 +1,19 @@
 """Bodies that come as JSON or as a form with a picture's file."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from anyio import to_thread
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from app.errors import JsonInvalid
 from app.schemas.base import JsonObject
 from app.strict_json import parse_json
+from indexer.errors import StorageUnavailable
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -24,6 +27,7 @@ async def read_body(request: Request, model: type[_Body], json_fields: frozenset
     Raises:
         JsonInvalid: The body, or such a field, is not JSON.
         RequestValidationError: The body does not fit the model.
+        StorageUnavailable: There is no room for the form's files.
     """
     if is_form(request):
         fields, image = await _read_form(request, json_fields)
@@ -37,6 +41,23 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
+@asynccontextmanager
+async def open_form(request: Request, *, max_files: int, max_fields: int) -> AsyncIterator[FormData]:
+    """The fields of a form; large files lie in the folder for temporary files until the block ends.
+
+    Raises:
+        StorageUnavailable: They cannot be written there.
+    """
+    try:
+        form = await request.form(max_files=max_files, max_fields=max_fields)
+    except OSError as error:
+        raise StorageUnavailable(f"the form cannot be kept while it is read: {error.strerror}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
 def form_document(properties: JsonObject, required: list[str]) -> JsonObject:
     """OpenAPI's description of a form with a picture's file."""
     image = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
@@ -44,7 +65,7 @@ def form_document(properties: JsonObject, required: list[str]) -> JsonObject:
 
 
 async def _read_form(request: Request, json_fields: frozenset[str]) -> tuple[JsonObject, bytes | None]:
-    async with request.form(max_files=4, max_fields=32) as form:
+    async with open_form(request, max_files=4, max_fields=32) as form:
         fields: JsonObject = dict(form)
         upload = fields.get("image")
         image = await fields.pop("image").read() if isinstance(upload, UploadFile) else None

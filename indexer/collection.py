@@ -315,8 +315,12 @@ class Collection:
             for made in prepared
             if self.settings.store_originals and made.image is not None and made.change.image_sha256
         }
-        with self._originals.stored(pictures):
-            written = self._catalogue.write(self._row, [made.change for made in prepared], also)
+        try:
+            with self._originals.stored(pictures):
+                written = self._catalogue.write(self._row, [made.change for made in prepared], also)
+        except Exception:
+            self._originals.remove(pictures, self._catalogue.referenced_images)
+            raise
         self._take_over(written)
         changed = (known[made.change.id] for made in prepared if made.change.id in known)
         replaced = {stored.item.image_sha256 for stored in changed if stored.item.image_sha256}

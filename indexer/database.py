@@ -1,5 +1,6 @@
 """The catalogue's schema (SQLAlchemy Core) and its database: SQLite in WAL mode."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,10 @@ _UPGRADABLE = (2,)
 
 _CHUNK = 10_000
 """Values in one IN list; SQLite allows 32,766 parameters."""
+
+
+_PRIMARY_CODE = 0xFF
+"""The part of SQLite's extended error codes that tells the kind."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -261,7 +266,13 @@ class Database:
             with self._writer, self._engine.begin() as connection:
                 yield connection
         except OperationalError as error:
+            if _is_read_only(error):
+                self._engine.dispose()  # a connection that found the file read-only never tries again
             raise StorageUnavailable(f"the catalogue cannot be written to: {error.orig}") from error
+
+
+def _is_read_only(error: OperationalError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_READONLY
 
 
 def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -281,6 +292,9 @@ def _open_engine(path: Path) -> Engine:
 
     try:
         _prepare_schema(engine, path)
+    except OperationalError as error:
+        engine.dispose()
+        raise StorageUnavailable(f"the catalogue {path} cannot be opened: {error.orig}") from error
     except BaseException:
         engine.dispose()
         raise

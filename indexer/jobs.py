@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, IndexerError, JobFinished, StorageUnavailable, error_code
-from indexer.job_store import ChunkReport, Job, JobStore, NewJob, State
+from indexer.job_store import UNFINISHED, ChunkReport, Job, JobStore, NewJob, State
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,8 @@ class Run:
         self.job, self.collection = job, collection
         self._store, self._stopping = store, stopping
         self.cancelled = threading.Event()
+        self.trouble: dict[str, str] | None = None
+        """Why it rests, or did before it came any further; the database may be what is in trouble."""
 
     @property
     def store(self) -> JobStore:
@@ -133,6 +136,16 @@ class Jobs:
         self._wake(pk)
         return job
 
+    def get(self, id_: str) -> Job:
+        """A job by id, with the reason if it waits; raises `JobNotFound`."""
+        return self._with_trouble(self.store.get(id_))
+
+    def page(
+        self, limit: int, before_pk: int | None = None, state: str | None = None, collection: str | None = None
+    ) -> list[Job]:
+        """Jobs, newest first, with the reason if they wait."""
+        return [self._with_trouble(job) for job in self.store.page(limit, before_pk, state, collection)]
+
     def cancel(self, id_: str) -> Job:
         """End a job, at once if it is queued, else before its next chunk; what is committed stays.
 
@@ -150,6 +163,13 @@ class Jobs:
         elif job.state != "running":
             raise JobFinished(f"job {job.id} has {job.state} already")
         return job
+
+    def _with_trouble(self, job: Job) -> Job:
+        with self._lock:
+            run = self._runs.get(job.id)
+        if run is None or job.state not in UNFINISHED or job.progress != run.job.progress:
+            return job
+        return replace(job, error=run.trouble)
 
     def cancel_all(self, collection: str) -> None:
         """End what a collection has to do."""
@@ -242,9 +262,10 @@ class Jobs:
         self._on_end(self.store.finish(job, state, error))  # in this order: until it has ended, it may go on
 
     def _pause(self, run: Run, error: StorageUnavailable) -> None:
-        """Rest, and say why where even that can be stored."""
+        """Rest, and say why, in the database where even that can be stored."""
+        run.job = self.store.get(run.job.id)
+        run.trouble = {"code": error_code(error), "detail": error.detail}
         with suppress(StorageUnavailable):
-            run.change(error={"code": error_code(error), "detail": error.detail})
+            run.change(error=run.trouble)
         if self._stopping.wait(STORAGE_PAUSE_S):
             raise Interrupted
-        run.job = self.store.get(run.job.id)

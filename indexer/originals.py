@@ -1,14 +1,17 @@
 """Originals: the image bytes as they came, content-addressed by SHA-256, in a folder."""
 
+import logging
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from indexer.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
 
 _WRITERS = 8
 """Pictures written at a time."""
@@ -54,11 +57,18 @@ class Originals:
         return self._path(sha256).exists()
 
     def remove(self, candidates: Iterable[str], referenced: Callable[[set[str]], set[str]]) -> None:
-        """Remove those of `candidates` that nothing refers to and nobody is about to commit."""
+        """Remove, where it can be done, those of `candidates` that nothing refers to and nobody is about to commit."""
         with self._lock:
             loose = {sha256 for sha256 in candidates if not self._in_flight[sha256]}
             for sha256 in loose - referenced(loose):
-                self._path(sha256).unlink(missing_ok=True)
+                self._remove(sha256)
+
+    def _remove(self, sha256: str) -> None:
+        """What referred to it is gone already, and stays so."""
+        try:
+            self._path(sha256).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("picture %s stays though nothing refers to it: %s", sha256, error.strerror)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256[2:4] / sha256
@@ -71,7 +81,8 @@ class Originals:
         try:
             self._write_durably(path, partial, data)
         except OSError as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise StorageUnavailable(f"a picture cannot be stored: {error.strerror}") from error
 
     def _write_durably(self, path: Path, partial: Path, data: bytes) -> None:

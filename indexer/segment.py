@@ -22,6 +22,7 @@ from indexer.types import Vector, VectorRows
 _FILES = ("seqs.i64", "items.i64", "vectors.f32")
 """The columns of `VectorRows`, little-endian, without a header: `segment.json` tells how many rows there are."""
 _HEADER = "segment.json"
+_PARTIAL = "partial-"
 _BLOCK = 1024
 """Vectors copied at a time."""
 _FIRST_ROOM = 64
@@ -244,23 +245,38 @@ def write_segment(folder: Path, header: Header, views: Sequence[View], stop: thr
     A killed build leaves nothing that would be opened; False when `stop` ended it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix="partial-"))
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_PARTIAL))
+    try:
+        if not _write_columns(partial, views, stop):
+            return False
+        (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
+        for path in partial.iterdir():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
+        sync_folder(partial)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)  # on a full disk it is what takes the last space
+    sync_folder(folder.parent)
+    return True
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what killed builds left: nobody opens it, and it may be as large as the index."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_columns(folder: Path, views: Sequence[View], stop: threading.Event) -> bool:
     with ExitStack() as stack:
-        files = [stack.enter_context((partial / name).open("wb")) for name in _FILES]
+        files = [stack.enter_context((folder / name).open("wb")) for name in _FILES]
         for rows in (rows for view in views for rows in view.blocks()):
             if stop.is_set():
                 return False
             for file, column in zip(files, _columns(rows), strict=True):
                 file.write(column.data)
-    (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
-    for path in partial.iterdir():
-        with path.open("rb") as written:
-            os.fsync(written.fileno())
-    sync_folder(partial)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.rename(folder)
-    sync_folder(folder.parent)
     return True
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from indexer.catalogue import Catalogue, CollectionRow
 from indexer.moments import Moments, Spread
-from indexer.segment import Found, Header, Segment, View, write_segment
+from indexer.segment import Found, Header, Segment, View, remove_partial, write_segment
 from indexer.snapshot import Snapshot
 from indexer.types import Modality, Vector, VectorRows
 
@@ -50,6 +50,7 @@ class VectorIndex:
         self._moments = Moments(row.dimension)
         self._last_seq = 0
         self._stale = True
+        remove_partial(folder)
         self.reload()
 
     @property

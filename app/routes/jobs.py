@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
-from app.forms import check_body, is_form, parse_fields
+from app.forms import check_body, is_form, open_form, parse_fields
 from app.openapi import READING, WRITING, problems, refer_to
 from app.schemas import jobs as schemas
 from app.schemas.base import JsonObject
@@ -97,7 +97,7 @@ async def post_ingest(
 def list_jobs(query: Annotated[schemas.JobsQuery, Query()], jobs: TheJobs) -> schemas.JobPage:
     """Newest first."""
     before = decode_cursor(query.cursor) if query.cursor else None
-    page = jobs.store.page(query.limit + 1, before, query.state, query.collection)
+    page = jobs.page(query.limit + 1, before, query.state, query.collection)
     more, page = len(page) > query.limit, page[: query.limit]
     cursor = encode_cursor(page[-1].pk) if more else None
     return schemas.JobPage(jobs=[schemas.Job.of(job) for job in page], next_cursor=cursor)
@@ -105,7 +105,7 @@ def list_jobs(query: Annotated[schemas.JobsQuery, Query()], jobs: TheJobs) -> sc
 
 @router.get("/jobs/{job_id}", summary="Read a job", responses=READING)
 def get_job(job_id: str, jobs: TheJobs) -> schemas.Job:
-    return schemas.Job.of(jobs.store.get(job_id))
+    return schemas.Job.of(jobs.get(job_id))
 
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=EventSourceResponse, responses=READING)
@@ -116,7 +116,7 @@ async def follow_job(known: TheJob, jobs: TheJobs) -> AsyncIterator[ServerSentEv
     """
     told: schemas.Job | None = None
     while not jobs.stopping:
-        job = schemas.Job.of(await to_thread.run_sync(jobs.store.get, known.id))
+        job = schemas.Job.of(await to_thread.run_sync(jobs.get, known.id))
         finished = job.state not in UNFINISHED
         if job != told:
             yield ServerSentEvent(event="finished" if finished else "progress", data=job)
@@ -140,7 +140,7 @@ def cancel_job(job_id: str, jobs: TheJobs) -> schemas.Job:
 
 async def _receive(request: Request, locations: Locations) -> IngestRequest:
     """Keep the catalogue of a form; what else it says is checked first."""
-    async with request.form(max_files=1, max_fields=16) as form:
+    async with open_form(request, max_files=1, max_fields=16) as form:
         fields: JsonObject = dict(form)
         upload = fields.pop("file", None)
         if not isinstance(upload, UploadFile):

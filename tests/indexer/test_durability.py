@@ -104,6 +104,16 @@ def test_a_compaction_killed_at_any_step_loses_nothing(
     assert collection.verify() == []
 
 
+def test_what_a_killed_build_left_is_removed_at_the_next_start(open_folder: Open, tmp_path: Path) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(5))
+    collection.compact()
+    [built] = segments(tmp_path)
+    shutil.copytree(built, built.with_name("partial-left"))
+    assert len(found(open_folder().get("default"))) == 5
+    assert segments(tmp_path) == [built]
+
+
 @pytest.mark.parametrize("name", ["vectors.f32", "seqs.i64", "items.i64", "segment.json"])
 @pytest.mark.parametrize("kept", [0.0, 0.02, 0.5, 0.99])
 def test_a_file_cut_anywhere_is_noticed(open_folder: Open, tmp_path: Path, name: str, kept: float) -> None:
