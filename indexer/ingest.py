@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -30,10 +30,13 @@ CHUNK_BYTES = 32 * 2**20
 """A chunk, which is one transaction, ends at whichever comes first."""
 
 ROWS_AHEAD = 512
+READ_BYTES = 32 * 2**20
+"""Bytes of rows that may wait: a catalogue may hold its pictures."""
+
 FETCHERS = 16
 FETCH_AHEAD = 128
 FETCH_BYTES = 64 * 2**20
-"""Bytes of pictures that may wait for their turn; each fetcher may add one picture to it."""
+"""Bytes of rows and their pictures that may wait for their turn; each fetcher may add one picture to it."""
 
 DECODERS = min(8, os.cpu_count() or 1)
 CHUNKS_AHEAD = 1
@@ -58,8 +61,8 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of its picture."""
-        return len(self.item.image or b"") if self.item else 0
+        """Bytes of its picture and characters of its texts."""
+        return _bytes(self.item.image, self.item.text, self.item.metadata) if self.item else 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def ingest(
         StorageUnavailable: The chunk cannot be stored; those before it are.
     """
     with Stages(check) as stages:
-        read = stages.background(rows, ROWS_AHEAD, "read")
+        read = stages.background(rows, ROWS_AHEAD, "read", weigh=_size, budget=READ_BYTES)
         fetched = stages.parallel(
             partial(_fetch, load_image), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES
         )
@@ -129,8 +132,18 @@ def _fetch(load_image: LoadImage, row: Row | BadRow) -> Entry:
     return Entry(row.number, row.id, without, fault)
 
 
-def _size(entry: Entry) -> int:
-    return entry.size
+def _size(row: Row | BadRow | Entry) -> int:
+    match row:
+        case Row():
+            return _bytes(row.image, row.text, row.metadata)
+        case Entry():
+            return row.size
+    return 0
+
+
+def _bytes(image: ImageReference | None, text: str | None, metadata: Mapping[str, Any]) -> int:
+    texts = sum(len(value) for value in metadata.values() if isinstance(value, str))
+    return texts + len(text or "") + (len(image) if isinstance(image, bytes | str) else 0)
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from indexer.errors import DeletesUnconfirmed, SourceChanged, SourceInvalid, StorageUnavailable
 from indexer.ingest import LoadImage, ingest
 from indexer.job_store import ChunkReport, Job
-from indexer.jobs import Run
+from indexer.jobs import Cancelled, Interrupted, Run
 from indexer.locations import Locations, Place
 from indexer.sources import Mapping, Source, read_source
 from indexer.stages import Stages
@@ -87,7 +87,7 @@ def _open(run: Run, request: IngestRequest, place: Place) -> Source:
             f"the catalogue changed after {run.job.progress.done:,} of its rows were taken in; start the job again"
         )
     mapping = Mapping(**request.mapping) if request.mapping else None
-    source = read_source(place.path, mapping, base_url=place.base_url)
+    source = read_source(place.path, mapping, name=place.name, base_url=place.base_url, check=run.check)
     run.change(version=place.version, mapping=asdict(source.mapping))
     return source
 
@@ -95,10 +95,10 @@ def _open(run: Run, request: IngestRequest, place: Place) -> Source:
 def _count(run: Run, source: Source, check: Callable[[], None]) -> None:
     """Tell the number of rows as soon as it is known; the rows go in meanwhile.
 
-    Where the catalogue breaks off, or nothing can be stored, the rows themselves come to it.
+    Where the catalogue breaks off, nothing can be stored or the job is to end, the rows themselves come to it.
     """
     if run.job.progress.total is None:
-        with suppress(SourceInvalid, StorageUnavailable):
+        with suppress(SourceInvalid, StorageUnavailable, Interrupted, Cancelled):
             total = source.count(check)
             check()
             run.change(total=total)

@@ -1,32 +1,25 @@
 """Where a catalogue lies: uploaded, in a folder of this machine, behind an URL, in an object store."""
 
 import hashlib
-import os
-import re
+import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from indexer.errors import ContentTooLarge, FetchFailed, SourceForbidden, SourceInvalid, StorageUnavailable
+from indexer.arrivals import plain_name, write
+from indexer.downloads import Downloads, parts_of
+from indexer.errors import SourceForbidden, SourceInvalid
 from indexer.fetching import Fetcher
 from indexer.images import is_url
 from indexer.objects import ObjectStores, is_object_url
-from indexer.originals import sync_folder
-from indexer.remote_folders import list_pictures, look_into
-from indexer.sources import expand, files, version
+from indexer.sources import Check, files, unchecked, version, without_secrets
 
-DOWNLOAD_TIMEOUT_S = 6 * 3600.0
 _UPLOAD = "upload:"
 _BLOCK = 2**20
-_PICTURES = "pictures.jsonl"
-
-Check = Callable[[], None]
-"""Called while it downloads; what it raises ends that."""
+_NOTE = ".brought"  # no plain name begins with a dot
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,8 @@ class Place:
     """A catalogue within reach."""
 
     path: Path
+    name: str
+    """What to show the user: no path of the server's that the user did not give."""
     base_url: str | None
     """What the relative names of its pictures are joined to, where it came from elsewhere."""
     version: str
@@ -54,7 +49,8 @@ class Locations:
     ) -> None:
         self._spool = spool
         self._folders = [Path(root).resolve() for root in roots if not is_object_url(root)]
-        self._fetcher, self._objects, self._max_bytes = fetcher, objects, max_bytes
+        self._objects, self._max_bytes = objects, max_bytes
+        self._downloads = Downloads(fetcher, objects, max_bytes)
 
     def check(self, source: str) -> None:
         """Refuse what no job could read, before there is one.
@@ -64,10 +60,10 @@ class Locations:
             SourceInvalid: No place at all.
         """
         if is_object_url(source):
-            self._objects.check(source)
+            self._objects.check(source, "/source")
         elif is_url(source):
-            _parts(source)
-            self._fetcher.check(source)
+            parts_of(source)
+            self._downloads.fetcher.check(source)
         else:
             self._local(source)
 
@@ -83,15 +79,15 @@ class Locations:
         """
         folder = self._spool / uuid.uuid4().hex
         digest = hashlib.sha256()
-        path = folder / _plain_name(filename)
+        path = folder / plain_name(filename)
         try:
-            self._write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
+            write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return f"{_UPLOAD}{folder.name}/{path.name}", digest.hexdigest()
 
-    def open(self, source: str, job_id: str, check: Check = lambda: None) -> Place:
+    def open(self, source: str, job_id: str, check: Check = unchecked) -> Place:
         """Bring a catalogue within reach; a second call for the same job finds what the first one downloaded.
 
         Raises:
@@ -101,13 +97,13 @@ class Locations:
         """
         if source.startswith(_UPLOAD):
             path = self._spool / source.removeprefix(_UPLOAD)
-            return Place(path, None, _version(path))
+            return Place(path, path.name, None, _version(path))
         if is_url(source) or is_object_url(source):
             return self._remote(source, self._spool / job_id, check)
         path = self._local(source)
         for file in files(path):  # a link within an allowed folder may lead out of it
             self._local(str(file))
-        return Place(path, None, _version(path))
+        return Place(path, str(path), None, _version(path))
 
     def forget(self, source: str, job_id: str = "none") -> None:
         """Remove what was kept for a job that has ended."""
@@ -139,67 +135,13 @@ class Locations:
         return resolved
 
     def _remote(self, source: str, folder: Path, check: Check) -> Place:
-        """What an address gives, downloaded to a folder: a file, several by a pattern, what a folder holds."""
-        parts = _parts(source)
-        above, _, name = parts.path.rpartition("/")
-        if is_object_url(source) and not name:
-            return self._remote_folder(source, folder, check)
-        self._download([urlunsplit(parts._replace(path=f"{above}/{one}")) for one in expand(name)], folder, check)
-        path = folder / _plain_name(unquote(name))
-        return Place(path, source, _version(path))
-
-    def _remote_folder(self, source: str, folder: Path, check: Check) -> Place:
-        found = look_into(self._objects, source)
-        if found.catalogue:
-            return self._remote(source + found.catalogue, folder, check)
-        if found.shards:
-            self._download([source + name for name in found.shards], folder, check)
-            return Place(folder, source, _version(folder))
-        path = folder / _PICTURES
-        if not path.exists():
-            self._write(path, list_pictures(self._objects, source), self._max_bytes, check)
-        return Place(path, source, _version(path))
-
-    def _download(self, urls: Iterable[str], folder: Path, check: Check) -> None:
-        """Files that make one catalogue, those that are not there yet."""
-        left = self._max_bytes
-        for url in urls:
-            path = folder / _plain_name(unquote(_parts(url).path))
-            try:
-                if not path.exists():
-                    self._fetch(url, path, left, check)
-            except FetchFailed:
-                check()  # that the server ends is no fault of the address
-                raise
-            left -= path.stat().st_size
-
-    def _fetch(self, url: str, path: Path, max_bytes: int, check: Check) -> None:
-        if is_object_url(url):
-            self._write(path, self._objects.blocks(url), max_bytes, check)
-            return
-        with _arriving(path) as file:
-            self._fetcher.download(url, _Checked(file, check), max_bytes=max_bytes, total_timeout_s=DOWNLOAD_TIMEOUT_S)
-
-    def _write(self, path: Path, blocks: Iterable[bytes], max_bytes: int, check: Check = lambda: None) -> None:
-        size = 0
-        with _arriving(path) as file:
-            for block in blocks:
-                size += len(block)
-                if size > max_bytes:
-                    raise ContentTooLarge(f"the catalogue has more than the {self._max_bytes:,} bytes allowed")
-                _Checked(file, check).write(block)
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A file that need not be filled to its end."""
-
-    file: BinaryIO
-    check: Check
-
-    def write(self, data: bytes) -> None:
-        self.check()
-        self.file.write(data)
+        """What an address gives, brought to a folder once, whatever becomes of the address."""
+        note = folder / _NOTE
+        if not note.exists():
+            name, base_url = self._downloads.bring(source, folder, check)
+            write(note, [json.dumps([name, base_url]).encode()], self._max_bytes)
+        name, base_url = json.loads(note.read_bytes())
+        return Place(folder / name, without_secrets(source), base_url, _version(folder / name))
 
 
 def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
@@ -208,42 +150,9 @@ def _digested(blocks: Iterable[bytes], digest: "hashlib._Hash") -> Iterator[byte
         yield block
 
 
-@contextmanager
-def _arriving(path: Path) -> Iterator[BinaryIO]:
-    """A file that is at `path`, whole and durable, when the block has ended, or not at all."""
-    partial = path.with_name(".partial")  # no plain name has a dot there
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        sync_folder(path.parent)
-        sync_folder(path.parent.parent)
-    except OSError as error:
-        raise StorageUnavailable(f"the catalogue cannot be stored: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        return urlsplit(url, allow_fragments=not is_object_url(url))  # a key may have a # in it
-    except ValueError as error:
-        raise SourceInvalid(f"{url[:200]!r} is not an URL: {error}", "/source") from error
-
-
 def _folder(source: str, job_id: str) -> str:
     """Name of the folder in the spool that belongs to a job."""
     return source.removeprefix(_UPLOAD).partition("/")[0] if source.startswith(_UPLOAD) else job_id
-
-
-def _plain_name(name: str) -> str:
-    """A file name of a stranger's without anything that means more than a name; its suffixes tell the format."""
-    plain = re.sub(r"[^A-Za-z0-9._{}-]", "_", name.replace("\\", "/").rpartition("/")[2])[-100:].lstrip(".")
-    return plain or "catalogue"
 
 
 def _version(path: Path) -> str:

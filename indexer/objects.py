@@ -44,12 +44,13 @@ class ObjectStores:
         self._roots = tuple(root.rstrip("/") + "/" for root in roots if is_object_url(root))
         self._stores: dict[str, ObjectStore] = {}
 
-    def check(self, url: str) -> None:
+    def check(self, url: str, pointer: str | None = None) -> None:
         """Raise `SourceForbidden` unless `url` lies under an allowed prefix."""
         inside = any((url.rstrip("/") + "/").startswith(root) for root in self._roots)
         if not inside or ".." in url.split("/"):
             raise SourceForbidden(
-                f"{url[:200]} is under none of the object-store prefixes that SIGHTLINE_INGEST_ROOTS allows"
+                f"{url[:200]} is under none of the object-store prefixes that SIGHTLINE_INGEST_ROOTS allows",
+                pointer,
             )
 
     def blocks(self, url: str) -> Iterator[bytes]:

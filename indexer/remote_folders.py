@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from indexer.errors import SourceInvalid
 from indexer.objects import ObjectStores
-from indexer.sources import CATALOGUES, is_picture, is_shard
+from indexer.sources import CATALOGUES, Check, is_picture, is_shard
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class RemoteFolder:
     shards: tuple[str, ...]
 
 
-def look_into(objects: ObjectStores, url: str) -> RemoteFolder:
-    """List a folder, whose address ends with /.
+def look_into(objects: ObjectStores, url: str, check: Check) -> RemoteFolder:
+    """List a folder, whose address ends with /; it may take long.
 
     Raises:
         SourceInvalid: It holds nothing that makes a catalogue.
@@ -28,6 +28,7 @@ def look_into(objects: ObjectStores, url: str) -> RemoteFolder:
     shards: list[str] = []
     has_pictures = False
     for name in objects.names(url):
+        check()
         if name in CATALOGUES:
             catalogues.add(name)
         elif is_shard(name) and "/" not in name:

@@ -63,9 +63,22 @@ class Stages:
         for pool in self._pools:
             pool.shutdown(wait=True)
 
-    def background(self, upstream: Iterable[_Out], ahead: int, name: str) -> Iterator[_Out]:
-        """The same items, made in a thread of their own, at most `ahead` of them waiting."""
-        queue: Queue[Any] = Queue(ahead)
+    def background(
+        self,
+        upstream: Iterable[_Out],
+        ahead: int,
+        name: str,
+        *,
+        weigh: Callable[[_Out], int] = lambda _: 0,
+        budget: int = 1,
+    ) -> Iterator[_Out]:
+        """The same items, made in a thread of their own.
+
+        Args:
+            ahead: How many may wait.
+            weigh: What an item weighs, e.g. its bytes; while those that wait weigh `budget`, no other joins them.
+        """
+        queue: Queue[Any] = _Handover(ahead, weigh, budget)
         self._start(lambda: self._fill(queue, upstream), name)
         return self._drain(queue)
 
@@ -76,22 +89,23 @@ class Stages:
         *,
         workers: int,
         ahead: int,
-        weigh: Callable[[_Out], int] = lambda _: 0,
+        weigh: Callable[[_In | _Out], int] = lambda _: 0,
         budget: int = 1,
     ) -> Iterator[_Out]:
         """`function` of each item, in order, by several threads.
 
         Args:
             ahead: How many items may be begun before the oldest is taken.
-            weigh: What a result weighs, e.g. its bytes; while those done weigh `budget`, no other is begun.
+            weigh: What an item and its result weigh, e.g. their bytes; while all that wait weigh `budget`, no other
+                is begun.
         """
         pool = ThreadPoolExecutor(workers)
         self._pools.append(pool)
-        waiting: _Waiting[_Out] = _Waiting(weigh)
+        waiting: _Waiting[_In, _Out] = _Waiting(weigh)
         for item in upstream:
             while len(waiting) and (len(waiting) >= ahead or waiting.weight >= budget):
                 yield waiting.take()
-            waiting.add(pool.submit(function, item))
+            waiting.add(item, pool.submit(function, item))
         while len(waiting):
             yield waiting.take()
 
@@ -153,10 +167,33 @@ class Stages:
             yield item
 
 
-class _Waiting(Generic[_Out]):
-    """Results in order, some not there yet, and the weight of those that are."""
+class _Handover(Queue[Any]):
+    """A queue that is also full while its items weigh `budget`."""
 
-    def __init__(self, weigh: Callable[[_Out], int]) -> None:
+    def __init__(self, ahead: int, weigh: Callable[[Any], int], budget: int) -> None:
+        self._weigh, self._budget, self._weight = weigh, budget, 0
+        super().__init__(ahead)
+
+    def _put(self, item: object) -> None:
+        self._weight += self._weight_of(item)
+        super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self._weight -= self._weight_of(item)
+        return item
+
+    def _qsize(self) -> int:
+        return self.maxsize if self._weight >= self._budget else super()._qsize()
+
+    def _weight_of(self, item: object) -> int:
+        return 0 if isinstance(item, (_End, _Raised)) else self._weigh(item)
+
+
+class _Waiting(Generic[_In, _Out]):
+    """Results in order, some not there yet, and the weight of all: of an item until it is done, then of its result."""
+
+    def __init__(self, weigh: Callable[[_In | _Out], int]) -> None:
         self._weigh = weigh
         self._futures: deque[Future[_Out]] = deque()
         self._lock = threading.Lock()
@@ -165,17 +202,20 @@ class _Waiting(Generic[_Out]):
     def __len__(self) -> int:
         return len(self._futures)
 
-    def add(self, future: "Future[_Out]") -> None:
+    def add(self, item: _In, future: "Future[_Out]") -> None:
+        before = self._weigh(item)
+        self._change(before)
         self._futures.append(future)
-        future.add_done_callback(self._count)
+        future.add_done_callback(lambda done: self._change(self._weight_of(done) - before))
 
     def take(self) -> _Out:
         result = self._futures.popleft().result()
-        with self._lock:
-            self.weight -= self._weigh(result)
+        self._change(-self._weigh(result))
         return result
 
-    def _count(self, future: "Future[_Out]") -> None:
-        if not future.cancelled() and future.exception() is None:
-            with self._lock:
-                self.weight += self._weigh(future.result())
+    def _weight_of(self, future: "Future[_Out]") -> int:
+        return 0 if future.cancelled() or future.exception() is not None else self._weigh(future.result())
+
+    def _change(self, weight: int) -> None:
+        with self._lock:
+            self.weight += weight

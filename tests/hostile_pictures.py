@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from models.errors import ImageError
 from models.imaging import ImageLimits, decode_image
@@ -135,6 +135,17 @@ def tiff(entries: list[tuple[int, int, int, int]], data: bytes, following: int =
 def grey_tiff(strips: int, *, width: int = 64, height: int = 64) -> list[tuple[int, int, int, int]]:
     plain = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
     return [*plain, (273, 4, strips, 8), (278, 3, 1, 1), (279, 4, strips, 8)]
+
+
+def reference(data: bytes) -> np.ndarray:
+    """A whole picture's pixels by another way: Pillow's own transposition, and the colours computed in NumPy."""
+    with Image.open(io.BytesIO(data)) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return np.round(np.asarray(upright)[..., None].repeat(3, axis=2) / 257)
+        layers = np.asarray(upright.convert("RGBA")).astype(float)
+    alpha = layers[..., 3:] / 255
+    return np.round(layers[..., :3] * alpha + 255 * (1 - alpha))
 
 
 def crafted() -> dict[str, bytes]:

@@ -47,6 +47,17 @@ def redirect(location: str, status: int = 302) -> bytes:
     return answer(status=status, location=location)
 
 
+def flood(first: bytes, piece: bytes) -> Answer:
+    """Send something, and then a piece for ever."""
+
+    def send(_: Request, connection: socket.socket) -> None:
+        connection.sendall(first)
+        while True:
+            connection.sendall(piece)
+
+    return send
+
+
 @contextmanager
 def serve(answers: Mapping[str, Answer], host: str = "127.0.0.1") -> Iterator[Server]:
     """Run a server that gives `answers` by path, and 404 to all others."""

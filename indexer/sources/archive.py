@@ -14,11 +14,8 @@ from typing import Any
 from indexer.errors import SourceInvalid
 from indexer.sources.places import MAX_PICTURE_BYTES, Find, inside, is_picture
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, Check, count, damage_told, decompressed
+from indexer.sources.streams import MAX_RATIO, BreaksOff, Check, count, damage_told, decompressed
 from indexer.sources.values import shortened
-
-MAX_RATIO = 200
-"""Decompressed bytes for each byte; pictures are compressed already, and the text of a catalogue reaches a tenth."""
 
 MAX_DIRECTORY_BYTES = 32 * 2**20
 """The directory is held in memory; it has about a hundred bytes for each member, and Python's form six times that."""
@@ -76,7 +73,7 @@ def pictures_within(path: Path, folder: str) -> Iterator[Find]:
         yield partial(_picture, archive, members, folder)
 
 
-def open_member(path: Path, name: str) -> io.BufferedReader:
+def open_member(path: Path, name: str, check: Check) -> io.BufferedReader:
     """One member as a stream, decompressed where it is compressed once more; raises `BreaksOff` if it cannot be."""
     with opened(path) as archive:
         member = next(member for member in archive.infolist() if _name(member) == name)
@@ -84,7 +81,7 @@ def open_member(path: Path, name: str) -> io.BufferedReader:
             _check(member)
         except ValueError as error:
             raise BreaksOff(f"{name} {error}") from error
-    return decompressed(io.BufferedReader(_Member(path, member)))
+    return decompressed(io.BufferedReader(_Member(path, member)), check)
 
 
 def find_catalogue(shown: str, path: Path, names: tuple[str, ...]) -> str | None:

@@ -77,9 +77,11 @@ def expand(name: str) -> Iterator[str]:
     """The names that one with ranges stands for, `s-{08..10}.tar`; of one without, itself.
 
     Raises:
-        SourceInvalid: They are none, or too many.
+        SourceInvalid: They are none, or too many, or no tar files.
     """
     parts = _RANGE.split(name)
+    if len(parts) > 1 and not is_shard(name):
+        raise SourceInvalid(f"{name} stands for several files, and only tar files can be read as one catalogue")
     ranges = [range(int(first), int(last) + 1) for first, last in zip(parts[1::3], parts[2::3], strict=True)]
     if not 0 < math.prod(map(len, ranges)) <= _MAX_SHARDS:
         raise SourceInvalid(f"{name} stands for no files, or for more than {_MAX_SHARDS:,}")

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from indexer.errors import SourceInvalid
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.rows import Record
-from indexer.sources.streams import BreaksOff, Check, Opener
+from indexer.sources.streams import FREE_BYTES, MAX_RATIO, BreaksOff, Check, Opener
 from indexer.sources.values import as_json, shortened
 
 _BATCH_ROWS = 256
-_BATCH_ROWS_WITH_PICTURES = 32
+_BATCH_BYTES = 64 * 2**20
 _BUFFER_BYTES = 2**20
 _ERRORS = (pa.ArrowException, OSError, ValueError)
 _ROW_ERRORS = (pa.ArrowException, ValueError, OverflowError)
@@ -28,7 +28,6 @@ class ParquetTable:
     open: Opener
     columns: tuple[str, ...]
     names: tuple[str, ...]
-    batch_rows: int
     needed: tuple[str, ...] | None = None
 
     @classmethod
@@ -47,8 +46,7 @@ class ParquetTable:
         binary = {column for field in fields for column in _flat(field, _is_binary)}
         whole = [field.name for field in fields if not any(True for _ in _flat(field, _is_binary))]
         parts = [column for column in columns if column not in binary and column.partition(".")[0] not in whole]
-        size = _BATCH_ROWS_WITH_PICTURES if binary else _BATCH_ROWS
-        return cls(open_, tuple(columns), (*whole, *parts), size)
+        return cls(open_, tuple(columns), (*whole, *parts))
 
     def guess_mapping(self) -> Mapping:
         """Columns by their usual names; binary ones hold pictures or are left out."""
@@ -58,7 +56,7 @@ class ParquetTable:
         """The same file, of which only what is mapped is read."""
         named = (mapping.id, mapping.image, mapping.text, *mapping.metadata)
         needed = tuple(dict.fromkeys(name for name in named if name))
-        return type(self)(self.open, self.columns, self.names, self.batch_rows, needed)
+        return type(self)(self.open, self.columns, self.names, needed)
 
     def records(self, after: int) -> Iterator[Record]:
         """The records after a number; whole row groups before are not read."""
@@ -81,7 +79,8 @@ class ParquetTable:
 
     def _group(self, file: pq.ParquetFile, group: int, number: int, after: int) -> Iterator[Record]:
         end = number + file.metadata.row_group(group).num_rows
-        batches = file.iter_batches(self.batch_rows, row_groups=[group], columns=self.needed, use_threads=False)
+        size = _batch_rows(file.metadata.row_group(group), self.needed)
+        batches = file.iter_batches(size, row_groups=[group], columns=self.needed, use_threads=False)
         while True:
             with _telling():
                 batch = next(batches, None)
@@ -93,6 +92,17 @@ class ParquetTable:
             for place, (cells, fault) in enumerate(_cells(batch.slice(skipped)), start=number + skipped + 1):
                 yield Record(place, cells, fault)
             number += batch.num_rows
+
+
+def _batch_rows(group: pq.RowGroupMetaData, needed: tuple[str, ...] | None) -> int:
+    """As many rows as are held in bounded memory even if each has all that its columns hold, as a dictionary allows."""
+    size = 0
+    for column in map(group.column, range(group.num_columns)):
+        if needed is None or any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in needed):
+            size += column.total_uncompressed_size
+            if column.total_uncompressed_size > MAX_RATIO * column.total_compressed_size + FREE_BYTES:
+                raise BreaksOff(f"column {column.path_in_schema!r} grows to more than {MAX_RATIO} times its size")
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, size)))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from indexer.errors import SourceInvalid
 from indexer.sources.values import shortened
@@ -23,6 +23,26 @@ Find = Callable[[str], bytes | Path | str]
 
 Place = Callable[[], AbstractContextManager[Find]]
 """Opens what must be open while pictures are looked for."""
+
+
+def url_parts(url: str) -> SplitResult:
+    """The parts of a URL; in an object store all that follows the bucket is the key, as it is written.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    scheme, colon, rest = url.partition("://")
+    if colon and scheme.lower() in OBJECT_STORES:
+        bucket, slash, key = rest.partition("/")
+        return SplitResult(scheme.lower(), bucket, slash + key, "", "")
+    return urlsplit(url)
+
+
+def without_secrets(url: str) -> str:
+    """A URL without what may be a password or a signature."""
+    parts = url_parts(url)
+    host = parts.netloc if parts.scheme in OBJECT_STORES else parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def is_picture(name: str) -> bool:
@@ -54,11 +74,11 @@ def on_disk(folder: Path) -> Place:
 
 def at_url(base_url: str) -> Place:
     """Pictures are beside the URL that the catalogue came from; raises `SourceInvalid` for what is no such URL."""
-    base = urlsplit(base_url)
-    if base.scheme.lower() not in _FETCHED or not base.netloc:
+    base = url_parts(base_url)
+    if base.scheme not in _FETCHED or not base.netloc:
         raise SourceInvalid(f"{shortened(base_url)} is not an http(s) or object-store URL")
     folder = base.path.split("/")[1:-1]
-    join = partial(_object_url if base.scheme.lower() in OBJECT_STORES else _http_url, base.scheme, base.netloc)
+    join = partial(_object_url if base.scheme in OBJECT_STORES else _http_url, base.scheme, base.netloc)
     return lambda: nullcontext(lambda named: join(_joined(folder, named)))
 
 

@@ -14,7 +14,7 @@ from indexer.sources.json_lines import columns_of, inspected, names_of, parse_ob
 from indexer.sources.mapping import Mapping, guess_nested
 from indexer.sources.places import IMAGE_SUFFIXES, MAX_PICTURE_BYTES
 from indexer.sources.rows import Record, Unusable
-from indexer.sources.streams import BreaksOff, Check, count, open_file
+from indexer.sources.streams import BreaksOff, Check, count, open_file, unchecked
 from indexer.sources.values import as_json, shortened, typed
 
 KEY, IMAGE, TEXT = "__key__", "__image__", "__text__"
@@ -30,20 +30,21 @@ class ShardsTable:
     """Samples of tar files, one file after the other."""
 
     shards: tuple[Path, ...]
+    check: Check = unchecked
     columns: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
     @classmethod
-    def inspect(cls, name: str, shards: tuple[Path, ...]) -> Self:
+    def inspect(cls, name: str, shards: tuple[Path, ...], check: Check) -> Self:
         """Collect the columns of the first samples; their pictures are not read.
 
         Raises:
             SourceInvalid: There are no samples.
         """
-        found = [record.cells for record in inspected(cls(shards)._samples(0, pictures=False))]
+        found = [record.cells for record in inspected(cls(shards, check)._samples(0, pictures=False))]
         if not found:
             raise SourceInvalid(f"{name} holds no samples, such as 0001.jpg with 0001.txt or 0001.json")
-        return cls(shards, columns_of(found), names_of(found))
+        return cls(shards, check, columns_of(found), names_of(found))
 
     def guess_mapping(self) -> Mapping:
         """The picture and the text of a sample; what is missing of its id and text from its JSON by the usual names."""
@@ -61,7 +62,7 @@ class ShardsTable:
 
     def count(self, check: Check) -> int:
         """The samples, by their members' headers."""
-        return count((key for shard in self.shards for key in _keys(shard)), check)
+        return count((key for shard in self.shards for key in _keys(shard, self.check)), check)
 
     def value(self, cell: Any) -> Any:
         """As it is."""
@@ -70,15 +71,15 @@ class ShardsTable:
     def _samples(self, after: int, *, pictures: bool) -> Iterator[Record]:
         number = 0
         for shard in self.shards:
-            with _opened(shard) as tar:
+            with _opened(shard, self.check) as tar:
                 for key, members in groupby(_members(tar), _key):
                     number += 1
                     if number > after:
                         yield _sample(number, key, members, tar, pictures)
 
 
-def _keys(shard: Path) -> Iterator[str]:
-    with _opened(shard) as tar:
+def _keys(shard: Path, check: Check) -> Iterator[str]:
+    with _opened(shard, check) as tar:
         for key, _ in groupby(_members(tar), _key):
             yield key
 
@@ -144,9 +145,9 @@ def _key(member: tarfile.TarInfo) -> str:
 
 
 @contextmanager
-def _opened(shard: Path) -> Iterator["_Tar"]:
+def _opened(shard: Path, check: Check) -> Iterator["_Tar"]:
     try:
-        stream = open_file(shard)
+        stream = open_file(shard, check)
     except OSError as error:
         raise BreaksOff(f"{shard.name} cannot be opened: {error.strerror}") from error
     with stream:

@@ -12,6 +12,12 @@ from typing import Any, BinaryIO, Protocol, Self
 MAX_ROW_CHARACTERS = 64 * 2**20
 """A cell may be a picture as a `data:` URI."""
 
+MAX_RATIO = 200
+"""Decompressed bytes for each byte; pictures are compressed already, and the text of a catalogue reaches a tenth."""
+
+FREE_BYTES = 64 * 2**20
+"""What any compressed file may grow to, whatever its ratio: reading it costs neither time nor memory."""
+
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**16
 
@@ -21,6 +27,11 @@ Opener = Callable[[], io.BufferedReader]
 
 Check = Callable[[], None]
 """Called by what takes long; what it raises ends that."""
+
+
+def unchecked() -> None:
+    """Let it go on to its end."""
+
 
 _UNCHECKED = 128
 """Rows, each of which may have megabytes, that are counted between two checks."""
@@ -39,13 +50,16 @@ class _Readable(Protocol):
     def close(self) -> None: ...
 
 
-def open_file(path: Path) -> io.BufferedReader:
-    """A file, decompressed where it is compressed. Reading what is damaged raises `BreaksOff`."""
-    return decompressed(path.open("rb"))
+def open_file(path: Path, check: Check = unchecked) -> io.BufferedReader:
+    """A file, decompressed where it is compressed, and checked as it is read; see `decompressed`."""
+    return decompressed(path.open("rb"), check)
 
 
-def decompressed(file: io.BufferedReader) -> io.BufferedReader:
-    """An open file, decompressed where it is compressed; the file is closed with the result."""
+def decompressed(file: io.BufferedReader, check: Check = unchecked) -> io.BufferedReader:
+    """An open file, decompressed where it is compressed; the file is closed with the result.
+
+    Reading raises `BreaksOff` where it is damaged, or grows beyond `MAX_RATIO`.
+    """
     magic = file.read(4)
     file.seek(0)
     inner: _Readable = file
@@ -55,7 +69,7 @@ def decompressed(file: io.BufferedReader) -> io.BufferedReader:
         import pyarrow as pa  # a tenth of a second that others need not wait for
 
         inner = pa.input_stream(file, compression="zstd")
-    return io.BufferedReader(_Raw(file, inner), _BLOCK)
+    return io.BufferedReader(_Raw(file, inner, check), _BLOCK)
 
 
 def count(rows: Iterable[object], check: Check) -> int:
@@ -83,8 +97,9 @@ def head(open_: Opener, size: int = 512) -> bytes:
 class _Raw(io.RawIOBase):
     """Reads as `inner` does; its many errors are one."""
 
-    def __init__(self, file: io.BufferedReader, inner: _Readable) -> None:
-        self._file, self._inner = file, inner
+    def __init__(self, file: io.BufferedReader, inner: _Readable, check: Check) -> None:
+        self._file, self._inner, self._check = file, inner, check
+        self._size = 0
 
     def readable(self) -> bool:
         return True
@@ -97,8 +112,12 @@ class _Raw(io.RawIOBase):
             return self._file.seek(position, whence)
 
     def readinto(self, buffer: Any, /) -> int:
+        self._check()  # here, since what gives no rows, such as empty lines, gets to no other
         with damage_told():
             data = self._inner.read1(len(buffer))  # `read` would lose what comes just before the damage
+            self._size += len(data)
+            if self._inner is not self._file and self._size > MAX_RATIO * self._file.tell() + FREE_BYTES:
+                raise BreaksOff(f"it grows to more than {MAX_RATIO} times its size")
         buffer[: len(data)] = data
         return len(data)
 

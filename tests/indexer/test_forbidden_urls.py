@@ -14,7 +14,7 @@ from httpcore._backends.sync import SyncStream
 from indexer.addresses import is_allowed
 from indexer.errors import ContentTooLarge, FetchFailed, UrlForbidden
 from indexer.fetching import Fetcher
-from tests.servers import Answer, Request, Server, answer, redirect, serve
+from tests.servers import Answer, Request, Server, answer, flood, redirect, serve
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 
@@ -40,6 +40,20 @@ FORBIDDEN = {
     "loopback in circled digits": "http://①②⑦.⓪.⓪.①/",
     "loopback with an ideographic stop": "http://127。0。0。1/",
     "loopback, percent-encoded": "http://%31%32%37.0.0.1/",
+    "loopback, a dot percent-encoded": "http://127%2e0.0.1/",
+    "localhost, percent-encoded": "http://%6c%6f%63%61lhost/",
+    "loopback, percent-encoded twice": "http://%2531%32%37.0.0.1/",
+    "a slash in the host, percent-encoded": "http://93.184.216.34%2f.example/",
+    "loopback with full-width stops": "http://127．0．0．1/",
+    "loopback with half-width stops": "http://127｡0｡0｡1/",
+    "loopback in bold digits": "http://𝟏𝟐𝟕.𝟎.𝟎.𝟏/",
+    "localhost in full-width letters": "http://ｌｏｃａｌｈｏｓｔ/",
+    "localhost with a soft hyphen": "http://local\u00adhost/",
+    "loopback with a space of no width": "http://127.0\u200b.0.1/",
+    "loopback, octal parts with many zeros": "http://0000177.0.0.1/",
+    "private, two parts": "http://10.1/",
+    "private, octal parts": "http://0300.0250.0.1/",
+    "private, hexadecimal parts": "http://0xC0.0xA8.0x00.0x01/",
     "link-local, decimal": "http://2852039166/",
     "cloud metadata": "http://169.254.169.254/latest/meta-data/",
     "cloud metadata, hexadecimal": "http://0xa9fea9fe/",
@@ -68,9 +82,14 @@ FORBIDDEN = {
     "IPv6 loopback": "http://[::1]/",
     "IPv6 loopback, written out": "http://[0:0:0:0:0:0:0:1]:9200/",
     "IPv6 unspecified": "http://[::]/",
+    "IPv6 loopback without brackets": "http://::1/",
+    "IPv6 loopback with a zone": "http://[::1%25lo]/",
+    "IPv6 loopback in full-width": "http://[：：１]/",
+    "IPv4 in brackets": "http://[127.0.0.1]/",
     "IPv4-mapped loopback": "http://[::ffff:127.0.0.1]/",
     "IPv4-mapped private, hexadecimal": "http://[::ffff:a00:1]/",
     "IPv4-mapped public": "http://[::ffff:93.184.216.34]/",
+    "IPv4-mapped loopback with a zone": "http://[::ffff:127.0.0.1%251]/",
     "IPv4-compatible loopback": "http://[::127.0.0.1]/",
     "IPv4-compatible public": "http://[::93.184.216.34]/",
     "IPv4-translated": "http://[::ffff:0:127.0.0.1]/",
@@ -79,6 +98,7 @@ FORBIDDEN = {
     "NAT64 to metadata": "http://[64:ff9b::169.254.169.254]/",
     "local NAT64": "http://[64:ff9b:1::7f00:1]/",
     "6to4 to loopback": "http://[2002:7f00:1::]/",
+    "6to4 to metadata": "http://[2002:a9fe:a9fe::1]/",
     "6to4 to a public address": "http://[2002:5db8:d822::1]/",
     "Teredo": "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
     "ORCHID": "http://[2001:20::1]/",
@@ -88,6 +108,7 @@ FORBIDDEN = {
     "IPv6 discard": "http://[100::1]/",
     "unique-local": "http://[fc00::1]/",
     "unique-local, assigned": "http://[fd00:ec2::254]/",
+    "cloud metadata of Google over IPv6": "http://[fd20:ce::254]/",
     "IPv6 link-local": "http://[fe80::1]/",
     "IPv6 link-local with a zone": "http://[fe80::1%25lo]/",
     "site-local": "http://[fec0::1]/",
@@ -103,9 +124,19 @@ FORBIDDEN = {
     "a password that is none": "http://:@127.0.0.1/",
     "an encoded at-sign": "http://93.184.216.34%40127.0.0.1/",
     "port zero": "http://93.184.216.34:0/",
+    "port 65536": "http://93.184.216.34:65536/",
+    "a negative port": "http://93.184.216.34:-1/",
+    "a port by its name": "http://93.184.216.34:http/",
+    "two ports": "http://93.184.216.34:80:81/",
     "no host": "http:///picture.png",
     "no host but a port": "http://:80/",
     "no slashes": "http:127.0.0.1/",
+    "one slash": "http:/127.0.0.1/",
+    "four slashes": "http:////127.0.0.1/",
+    "backslashes": "http:\\\\127.0.0.1\\",
+    "a name on a Windows network": "\\\\93.184.216.34\\share",
+    "two hosts": "http://93.184.216.34,127.0.0.1/",
+    "a host after a space": "http://93.184.216.34 127.0.0.1/",
     "a file": "file:///etc/passwd",
     "a file with a host": "file://localhost/etc/passwd",
     "FTP": "ftp://93.184.216.34/picture.png",
@@ -116,10 +147,20 @@ FORBIDDEN = {
     "javascript": "javascript:alert(1)",
     "data": "data:image/png;base64,AA==",
     "a web socket": "ws://93.184.216.34/",
+    "SFTP": "sftp://93.184.216.34/",
+    "SMB": "smb://93.184.216.34/share",
+    "a filter of PHP": "php://filter/resource=/etc/passwd",
+    "a socket of Docker": "http+unix://%2fvar%2frun%2fdocker.sock/info",
+    "a URL within a URL": "view-source:http://127.0.0.1/",
+    "a tab in the scheme": "ht\ttp://127.0.0.1/",
     "no scheme": "//93.184.216.34/",
     "a path": "/etc/passwd",
     "nothing": "",
     "a line break": "http://93.184.216.34/\r\nHost: 127.0.0.1",
+    "a line break in the host": "http://127.0.\n0.1/",
+    "a tab in the host": "http://127.0.\t0.1/",
+    "a tab after the host": "http://93.184.216.34\t/",
+    "a space before": " http://127.0.0.1/",
     "a null byte": "http://93.184.216.34/\x00",
     "a port out of range": "http://93.184.216.34:99999/",
     "half an IPv6 address": "http://[::1/",
@@ -128,7 +169,7 @@ FORBIDDEN = {
 
 
 def test_there_are_many_cases() -> None:
-    assert len(FORBIDDEN) >= 60
+    assert len(FORBIDDEN) >= 140
     assert len(set(FORBIDDEN.values())) == len(FORBIDDEN)
 
 
@@ -240,6 +281,28 @@ def test_a_name_with_one_address_that_is_not_public_is_refused(strict: Fetcher, 
         resolve({"shop.example": [addresses]})
         with pytest.raises(UrlForbidden):
             strict.fetch("http://shop.example/", max_bytes=9)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked_for"),
+    [
+        ("metadata.google.internal", "metadata.google.internal"),
+        ("metadata.google.internal.", "metadata.google.internal."),
+        ("METADATA.google.internal", "metadata.google.internal"),
+        ("metadata。google。internal", "metadata.google.internal"),
+        ("169.254.169.254.nip.example", "169.254.169.254.nip.example"),
+        ("169.254.169.254.", "169.254.169.254."),
+        ("localhost.", "localhost."),
+        ("127.1.", "127.1."),
+    ],
+)
+def test_a_name_is_judged_by_its_addresses_however_it_is_written(
+    strict: Fetcher, resolve: Resolve, host: str, asked_for: str
+) -> None:
+    asked = resolve({asked_for: [["169.254.169.254"]]})
+    with pytest.raises(UrlForbidden):
+        strict.fetch(f"http://{host}/", max_bytes=9)
+    assert asked == [asked_for]
 
 
 def test_a_name_without_addresses_is_refused(strict: Fetcher, resolve: Resolve) -> None:
@@ -386,15 +449,6 @@ def test_a_server_that_drips_is_left_in_time(server: Server, slow: Answer) -> No
     with Fetcher(LOOPBACK, timeout_s=0.3) as fetcher, pytest.raises(FetchFailed):
         fetcher.fetch(f"{server.url}/slow", max_bytes=100_000)
     assert time.monotonic() - started < 1
-
-
-def flood(first: bytes, piece: bytes) -> Answer:
-    def send(_: Request, connection: socket.socket) -> None:
-        connection.sendall(first)
-        while True:
-            connection.sendall(piece)
-
-    return send
 
 
 @pytest.mark.parametrize(

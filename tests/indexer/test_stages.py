@@ -41,6 +41,53 @@ def test_results_that_weigh_much_hold_back_the_next() -> None:
         assert list(heavy) == list(range(1, 100))
 
 
+def test_items_that_weigh_much_are_not_made_ahead() -> None:
+    made: list[int] = []
+    blocked = threading.Event()
+
+    def numbers():  # type: ignore[no-untyped-def]
+        for number in range(100):
+            made.append(number)
+            if len(made) == 4:  # in hand, and there is no room for it
+                blocked.set()
+            yield number
+
+    with Stages() as stages:
+        heavy = stages.background(numbers(), 50, "numbers", weigh=lambda _: 10, budget=25)
+        assert blocked.wait(5)
+        time.sleep(0.3)
+        assert len(made) == 4
+        assert list(heavy) == list(range(100))
+
+
+def test_items_that_weigh_much_hold_back_the_next_before_they_are_done() -> None:
+    taken: list[int] = []
+
+    def numbers():  # type: ignore[no-untyped-def]
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    gate = threading.Event()
+    with Stages() as stages:
+        heavy = stages.background(
+            stages.parallel(
+                lambda n: gate.wait(5) and str(n),
+                numbers(),
+                workers=2,
+                ahead=50,
+                weigh=lambda thing: 10 if isinstance(thing, int) else 0,
+                budget=25,
+            ),
+            50,
+            "heavy",
+        )
+        time.sleep(0.3)
+        assert len(taken) == 4  # three wait, and one is in hand
+        gate.set()
+        assert list(heavy) == [str(number) for number in range(100)]
+
+
 def test_an_error_of_any_stage_is_raised_at_the_end_after_what_came_before() -> None:
     def break_at_5(number: int) -> int:
         if number == 5:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import SourceInvalid
-from indexer.sources import BadRow, Mapping, Row, read_source
+from indexer.sources import BadRow, Mapping, Row, parquet, read_source
 from tests.pictures import picture
 
 
@@ -130,3 +130,12 @@ def test_a_broken_footer_is_refused(tmp_path: Path, end: bytes) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 50 + end)
     with pytest.raises(SourceInvalid, match="cannot be read as Parquet"):
         read_source(tmp_path / "a.parquet")
+
+
+def test_a_column_that_grows_beyond_all_measure_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "FREE_BYTES", 2**18)
+    table = pa.table({"id": ["1", "2"], "title": ["x" * 2**20, "red"]})
+    path = write(tmp_path, table, compression="zstd")
+    with pytest.raises(SourceInvalid, match="'title' grows to more than 200 times"):
+        list(read_source(path))
+    assert len(list(read_source(path, Mapping("id", None, "id")))) == 2  # what nobody asks for is not read
