@@ -48,6 +48,8 @@ class Session:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # Threads that wait for the next run would take the cores from those that decode pictures for it.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         providers = choose_providers(device)
         try:
             self._session = ort.InferenceSession(str(file), options, providers=providers)
