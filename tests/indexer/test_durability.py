@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine
 
-from indexer import vector_index
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CatalogueIncompatible, CollectionNotFound, ItemInvalid
-from indexer.segment import Header, Segment
+from indexer.index import vector_index
+from indexer.index.segment import Header, Segment
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -69,7 +69,7 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("indexer.catalogue._add_vectors", die)
+        patched.setattr("indexer.stores.catalogue._add_vectors", die)
         with pytest.raises(Killed):
             open_folder().get("default").upsert([NewItem("a", image=picture("red"))])
     collection = open_folder().get("default")
@@ -80,7 +80,12 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
 
 
 @pytest.mark.parametrize(
-    "step", ["indexer.segment.View.blocks", "indexer.segment.sync_folder", "indexer.vector_index.Segment.hidden_since"]
+    "step",
+    [
+        "indexer.index.segment.View.blocks",
+        "indexer.index.segment.sync_folder",
+        "indexer.index.vector_index.Segment.hidden_since",
+    ],
 )
 def test_a_compaction_killed_at_any_step_loses_nothing(
     open_folder: Open, monkeypatch: pytest.MonkeyPatch, step: str
