@@ -416,8 +416,18 @@ class Collection:
             return
         if not any(index.needs_compaction() for index in self._indexes.values()):
             return
+        self._flush_if_needed()
         if self._background.acquire(blocking=False):
             threading.Thread(target=self._compact_in_background, name=f"compact-{self.name}", daemon=True).start()
+
+    def _flush_if_needed(self) -> None:
+        """Keep memory bounded where writes come faster than a compaction in the background ends."""
+        try:
+            for index in self._indexes.values():
+                if index.needs_flush():
+                    index.flush(self._writes, self._closed)
+        except Exception:
+            self._compact_later()
 
     def _compact_in_background(self) -> None:
         try:
@@ -426,10 +436,13 @@ class Collection:
                     while index.needs_compaction() and not self._closed.is_set():
                         index.compact(self._writes, self._closed, fully=False)
         except Exception:
-            log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
-            self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
+            self._compact_later()
         finally:
             self._background.release()
+
+    def _compact_later(self) -> None:
+        log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
+        self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
 
 
 def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:

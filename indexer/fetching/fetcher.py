@@ -1,8 +1,8 @@
 """The one HTTP client for URLs that come from outside: pictures and catalogues are fetched, webhooks are posted to.
 
-A URL from outside is hostile until it is resolved to public addresses (`indexer/fetching/guard.py`), and what its server
-answers is hostile too: redirects are checked anew, headers, size and time are limited, encoded bodies are not decoded.
-Neither proxies nor credentials are taken from the environment.
+A URL from outside is hostile until it is resolved to public addresses (`guard.py`), and what its server answers is
+hostile too: redirects are checked anew, headers, size and time are limited, encoded bodies are not decoded. Neither
+proxies nor credentials are taken from the environment.
 """
 
 import random

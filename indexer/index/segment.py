@@ -85,6 +85,11 @@ class View:
             )
         return Found(self.rows.items[positions], similarities)
 
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """[n], which vectors can be found."""
+        return np.ones(len(self.rows.seqs), dtype=bool) if self._alive is None else self._alive
+
     def positions(self) -> NDArray[np.int64]:
         """Of the vectors that can be found, ascending."""
         return np.arange(self.live) if self._alive is None else np.flatnonzero(self._alive)
@@ -171,8 +176,7 @@ class Segment:
 
     def hidden_since(self, view: View) -> NDArray[np.int64]:
         """Sequence numbers that could be found when a view was taken, and now no more."""
-        positions = view.positions()
-        return np.asarray(view.rows.seqs[positions[self._hidden[positions]]])
+        return np.asarray(view.rows.seqs[np.flatnonzero(view.alive & self._hidden[: len(view.rows.seqs)])])
 
     def rows(self, seqs: NDArray[np.int64]) -> VectorRows:
         """Those of the ascending `seqs` that can be found here."""

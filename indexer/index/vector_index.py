@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 MIN_COMPACTION = 4096
 """Vectors in the delta segment, or hidden ones in a built one, before a compaction is worth its while."""
 
+MAX_DELTA = 4 * MIN_COMPACTION
+"""Vectors in the delta segment from which the next write takes the time to write it to disk."""
+
 GROWTH = 2
 """A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
 
@@ -44,6 +47,7 @@ class VectorIndex:
     def __init__(self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
         self._lock = threading.RLock()
+        self._flushing = threading.Lock()
         self._built: list[Built] = []
         """Oldest first; each begins at the sequence number where the one before it ends."""
         self._delta = Segment.empty(row.dimension)
@@ -119,39 +123,58 @@ class VectorIndex:
     def needs_compaction(self) -> bool:
         """Whether enough vectors are in the delta segment, or hidden in a built one."""
         with self._lock:
-            return self._delta.live + self._delta.hidden > MIN_COMPACTION or any(map(_is_sparse, self._built))
+            return self._delta_size > MIN_COMPACTION or any(map(_is_sparse, self._built))
+
+    def needs_flush(self) -> bool:
+        """Whether the delta segment has grown so much beside a compaction that it should not grow on."""
+        with self._lock:
+            return self._delta_size > MAX_DELTA
 
     def compact(self, writes: AbstractContextManager[object], stop: threading.Event, *, fully: bool) -> None:
-        """Build one segment out of the newest ones and the delta segment, beside searches and writes, and swap it in.
+        """Write the delta segment to disk and merge built ones, beside searches and writes.
 
         Args:
             writes: held only while swapping, so that no write falls between catalogue and index.
             stop: gives up, leaving all as it is.
             fully: merge all segments, also where it is not worth its while.
         """
+        self.flush(writes, stop)
         with self._replayed():
             kept = self._built[: 0 if fully else self._first_to_merge()]
-            merged, delta = self._built[len(kept) :], self._delta
-            sources = [*(built.segment for built in merged), delta]
-            views = [segment.view() for segment in sources]
-            header = self._header(kept, views)
+            merged = self._built[len(kept) :]
+            views = [built.segment.view() for built in merged]
+        if not merged:
+            return
+        header = self._header(kept, merged[-1].header.to_seq, views)
         if self._path(header) in {built.folder for built in merged}:
             return  # nothing came or went since it was built
-        if header.count and not write_segment(self._path(header), header, views, stop):
+        new = self._build(header, views, stop)
+        if new is None:
             return
-        new = [self._open(self._path(header))] if header.count else []
         with writes, self._replayed():
-            if self._built[len(kept) :] == merged and self._delta is delta:  # else it was reloaded meanwhile
-                gone = np.concatenate([old.hidden_since(view) for old, view in zip(sources, views, strict=True)])
-                for built in new:
-                    built.segment.hide(gone)
-                self._built = [*kept, *new]
-                self._delta = Segment.empty(self._row.dimension)
-                self._delta.append(delta.after(header.to_seq))
-            used = {built.folder for built in self._built}
-        for folder in self._folder.glob("*"):
-            if folder not in used:
-                shutil.rmtree(folder, ignore_errors=True)
+            place = slice(len(kept), len(kept) + len(merged))
+            if self._built[place] == merged:  # else it was reloaded meanwhile
+                _hide_again(new, [built.segment for built in merged], views)
+                self._built[place] = new
+            left = {built.folder for built in [*merged, *new]} - {built.folder for built in self._built}
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def flush(self, writes: AbstractContextManager[object], stop: threading.Event) -> None:
+        """Write the delta segment to disk as a built one; arguments as of `compact`, beside which it may run."""
+        with self._flushing:
+            with self._replayed():
+                delta, view = self._delta, self._delta.view()
+                header = self._header(self._built, self._last_seq, [view])
+            new = self._build(header, [view], stop)
+            if new is None:
+                return
+            with writes, self._replayed():
+                if self._delta is delta:
+                    _hide_again(new, [delta], [view])
+                    self._built += new
+                    self._delta = Segment.empty(self._row.dimension)
+                    self._delta.append(delta.after(header.to_seq))
 
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
@@ -203,6 +226,7 @@ class VectorIndex:
         self._moments = Moments(self._row.dimension)
         self._delta = Segment.empty(self._row.dimension)
         self._built = list(self._open_built())
+        self._remove_unreachable()
         self._last_seq = self._built[-1].header.to_seq if self._built else 0
         live = self._catalogue.live_seqs(self._row.generation_pk, self._modality)
         for built in self._built:
@@ -225,6 +249,13 @@ class VectorIndex:
         while built := self._open_one(after_seq=to_seq):
             yield built
             to_seq = built.header.to_seq
+
+    def _remove_unreachable(self) -> None:
+        """Segments after a missing one, and those that were merged when the server was killed."""
+        used = {built.folder for built in self._built}
+        for folder in self._folder.glob("[0-9]*"):
+            if folder not in used:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _open_one(self, *, after_seq: int) -> Built | None:
         """Of those that begin there the longest: shorter ones were merged into it."""
@@ -253,7 +284,7 @@ class VectorIndex:
 
     def _first_to_merge(self) -> int:
         """Position of the oldest built segment that is worth merging with all that is newer."""
-        first, newer = len(self._built), self._delta.live
+        first, newer = len(self._built), 0
         for position in reversed(range(len(self._built))):
             built = self._built[position]
             if _is_sparse(built) or built.segment.live <= GROWTH * newer:
@@ -261,13 +292,23 @@ class VectorIndex:
             newer += built.segment.live
         return first
 
-    def _header(self, kept: Sequence[Built], views: Sequence[View]) -> Header:
+    def _build(self, header: Header, views: Sequence[View], stop: threading.Event) -> list[Built] | None:
+        """The segment with what can be found in the views, none where that is nothing; None when stopped."""
+        if not header.count:
+            return []
+        return [self._open(self._path(header))] if write_segment(self._path(header), header, views, stop) else None
+
+    @property
+    def _delta_size(self) -> int:
+        return self._delta.live + self._delta.hidden
+
+    def _header(self, kept: Sequence[Built], to_seq: int, views: Sequence[View]) -> Header:
         return Header(
             fingerprint=self._row.fingerprint,
             generation=self._row.generation_key,
             dimension=self._row.dimension,
             after_seq=kept[-1].header.to_seq if kept else 0,
-            to_seq=self._last_seq,
+            to_seq=to_seq,
             count=sum(view.live for view in views),
         )
 
@@ -277,6 +318,13 @@ class VectorIndex:
 
     def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
+
+
+def _hide_again(new: Sequence[Built], sources: Sequence[Segment], views: Sequence[View]) -> None:
+    """Hide in what was built of views what was hidden since in their segments."""
+    gone = np.concatenate([source.hidden_since(view) for source, view in zip(sources, views, strict=True)])
+    for built in new:
+        built.segment.hide(gone)
 
 
 def _is_sparse(built: Built) -> bool:

@@ -158,6 +158,38 @@ def test_segments_are_merged_before_they_become_many(
     assert collection.verify() == []
 
 
+def test_the_delta_segment_stays_small_while_a_long_merge_runs(
+    open_folder: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
+    monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
+    collection = open_folder().get("default")
+    with collection._compacting:
+        for number in range(60):
+            collection.upsert(things(5, first=5 * number))
+            collection.delete([str(5 * number)])
+            assert collection.info().index.delta <= 40
+    assert len(found(collection)) == 240
+    assert collection.verify() == []
+    collection.close()
+    collection = open_folder().get("default")
+    assert len(found(collection)) == 240
+    assert collection.verify() == []
+
+
+def test_a_flush_that_fails_costs_no_write(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> bool:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
+    monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
+    monkeypatch.setattr(vector_index, "write_segment", full)
+    collection = open_folder().get("default")
+    for number in range(20):
+        collection.upsert(things(5, first=5 * number))
+    assert len(found(collection)) == 100
+
+
 def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_folder: Open, tmp_path: Path) -> None:
     collection = open_folder().get("default")
     for number in (0, 50, 70):
