@@ -11,10 +11,10 @@ from app.schemas.base import MAX_ID_LENGTH
 from app.state import Resources
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.images import load_image
-from indexer.job_store import Job
-from indexer.jobs import Jobs
-from indexer.locations import Locations
+from indexer.fetching.images import load_image
+from indexer.ingest.locations import Locations
+from indexer.jobs.runner import Jobs
+from indexer.jobs.store import Job
 from indexer.types import Item
 from models.store import ModelStore
 

@@ -11,14 +11,14 @@ from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
 from app.settings import Settings
 from indexer.collections import Collections
-from indexer.fetching import Fetcher
-from indexer.ingest_job import KIND, IngestJob
-from indexer.jobs import Jobs
-from indexer.loading import PictureLoader
-from indexer.locations import Locations
-from indexer.objects import ObjectStores
-from indexer.url_versions import UrlVersions
-from indexer.webhooks import Webhooks
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.objects import ObjectStores
+from indexer.ingest.job import KIND, IngestJob
+from indexer.ingest.loading import PictureLoader
+from indexer.ingest.locations import Locations
+from indexer.jobs.runner import Jobs
+from indexer.rules.webhooks import Webhooks
+from indexer.stores.url_versions import UrlVersions
 from models.store import ModelStore
 
 REPORTS = 4

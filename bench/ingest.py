@@ -12,7 +12,7 @@ from statistics import median
 
 from app.sample.catalogue import draw_sample
 from indexer.collections import Collections
-from indexer.ingest import CHUNK_ROWS, ingest
+from indexer.ingest.pipeline import CHUNK_ROWS, ingest
 from indexer.sources import Row
 from models.encoder import DualEncoder
 from models.imaging import ImageLimits, decode_image

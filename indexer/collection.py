@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection
 
-from indexer.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
-from indexer.judgement import Judgement
-from indexer.originals import Originals
+from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
-from indexer.quality import Quality
-from indexer.quality_reports import QualityReports
-from indexer.query import EmbeddedTerm, Ranking, embed_terms, rank
-from indexer.rules import Rules
+from indexer.quality.report import Quality
+from indexer.quality.reports import QualityReports
+from indexer.rules.judgement import Judgement
+from indexer.rules.rules import Rules
+from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.stores.originals import Originals
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -39,7 +40,6 @@ from indexer.types import (
     Upserted,
     Vector,
 )
-from indexer.vector_index import VectorIndex
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -233,7 +233,7 @@ class Collection:
         """Embed the query, search the target modalities, fuse, and read the page of hits.
 
         Raises:
-            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.query.embed_terms`.
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
         """
         started = time.perf_counter()
         terms = embed_terms(request.terms, self.encoder, self.limits, self._catalogue, self._row)
@@ -416,8 +416,18 @@ class Collection:
             return
         if not any(index.needs_compaction() for index in self._indexes.values()):
             return
+        self._flush_if_needed()
         if self._background.acquire(blocking=False):
             threading.Thread(target=self._compact_in_background, name=f"compact-{self.name}", daemon=True).start()
+
+    def _flush_if_needed(self) -> None:
+        """Keep memory bounded where writes come faster than a compaction in the background ends."""
+        try:
+            for index in self._indexes.values():
+                if index.needs_flush():
+                    index.flush(self._writes, self._closed)
+        except Exception:
+            self._compact_later()
 
     def _compact_in_background(self) -> None:
         try:
@@ -426,10 +436,13 @@ class Collection:
                     while index.needs_compaction() and not self._closed.is_set():
                         index.compact(self._writes, self._closed, fully=False)
         except Exception:
-            log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
-            self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
+            self._compact_later()
         finally:
             self._background.release()
+
+    def _compact_later(self) -> None:
+        log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
+        self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
 
 
 def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from indexer.catalogue import Catalogue, CollectionRow
 from indexer.collection import Collection
-from indexer.database import Database
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
-from indexer.originals import Originals
-from indexer.rules import Rules
+from indexer.rules.rules import Rules
+from indexer.stores.catalogue import Catalogue, CollectionRow
+from indexer.stores.database import Database
+from indexer.stores.originals import Originals
 from indexer.types import CollectionInfo, CollectionSettings
 from models.encoder import Encoder
 from models.imaging import ImageLimits

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.catalogue import Change, StoredItem
 from indexer.errors import FingerprintMismatch, IndexerError, ItemInvalid, VectorInvalid
+from indexer.stores.catalogue import Change, StoredItem
 from indexer.types import MODALITIES, Failed, Modality, NewItem, Vector
 from models.encoder import Encoder
 from models.errors import ModelError

@@ -8,7 +8,7 @@ from app.cli.client import Client, job_path
 from app.cli.console import CommandFailed
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport
-from indexer.job_store import UNFINISHED, RowReport
+from indexer.jobs.store import UNFINISHED, RowReport
 
 POLL_S = 0.5
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from indexer.job_store import ChunkReport, RowReport
+from indexer.jobs.store import ChunkReport, RowReport
 
 
 @dataclass

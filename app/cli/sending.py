@@ -9,7 +9,7 @@ from typing import Any
 from app.cli.client import Client, RequestRefused, data_uri
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport
-from indexer.job_store import RowReport
+from indexer.jobs.store import RowReport
 from indexer.sources import BadRow, Row, Source
 
 BATCH_ITEMS = 64

@@ -13,8 +13,8 @@ from app.cli.serve import address, leave_on_sigterm, listen, run_server
 from app.sample import draw_sample
 from app.settings import Settings
 from app.state import Resources, open_resources
-from indexer.ingest import ingest
-from indexer.job_store import ChunkReport
+from indexer.ingest.pipeline import ingest
+from indexer.jobs.store import ChunkReport
 from indexer.sources import Source, read_source
 from indexer.types import SearchRequest, Term
 

@@ -21,10 +21,10 @@ from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import SourceInvalid
-from indexer.ingest_job import KIND, IngestRequest
-from indexer.job_store import UNFINISHED, Job, JobStore
-from indexer.jobs import Jobs
-from indexer.locations import Locations
+from indexer.ingest.job import KIND, IngestRequest
+from indexer.ingest.locations import Locations
+from indexer.jobs.runner import Jobs
+from indexer.jobs.store import UNFINISHED, Job, JobStore
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
 

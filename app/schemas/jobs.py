@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from app.schemas.base import JsonObject, Schema
-from indexer import job_store
-from indexer.ingest_job import IngestRequest
-from indexer.job_store import State
+from indexer.ingest.job import IngestRequest
+from indexer.jobs import store as job_store
+from indexer.jobs.store import State
 
 MAX_DELETES = 2**53
 """Up to here every reader of JSON takes an integer for what it is."""

@@ -6,8 +6,9 @@ from datetime import datetime
 from pydantic import Field
 
 from app.schemas.base import Schema
-from indexer import alignment, duplicates, quality
 from indexer.collection import NEAR_DUPLICATE
+from indexer.quality import alignment, duplicates
+from indexer.quality import report as quality
 from indexer.types import Item, Modality
 
 _URL = "/v1/collections/default/items/sku-1042/image"

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from app.schemas.base import JsonObject, Schema
 from app.schemas.search import Query, Term
 from indexer import types
-from indexer.stored_query import data_uri
+from indexer.rules.stored_query import data_uri
 from indexer.types import MODALITIES, Action, Modality
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]

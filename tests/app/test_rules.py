@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.settings import Settings
-from indexer.database import deliveries
-from indexer.fetching import Fetcher
-from indexer.outbox import Receiver
-from indexer.webhooks import Webhooks
+from indexer.fetching.fetcher import Fetcher
+from indexer.rules.outbox import Receiver
+from indexer.rules.webhooks import Webhooks
+from indexer.stores.database import deliveries
 from tests.app.conftest import FLAGS, ITEMS, RULES, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture

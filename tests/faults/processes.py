@@ -19,7 +19,9 @@ import uvicorn  # noqa: F401  imported once here, and in no fork
 import app.cli
 import app.server
 import app.state
-from indexer import collection, jobs, vector_index
+from indexer import collection
+from indexer.index import vector_index
+from indexer.jobs import runner as jobs
 from models.encoder import DualEncoder
 from models.manifest import read_manifest
 from tests.fakes import FakeEncoder

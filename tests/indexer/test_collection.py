@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer import vector_index
-from indexer.catalogue import no_rows
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import (
@@ -24,8 +22,10 @@ from indexer.errors import (
     QueryInvalid,
     VectorInvalid,
 )
+from indexer.index import vector_index
+from indexer.index.vector_index import VectorIndex
+from indexer.stores.catalogue import no_rows
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
-from indexer.vector_index import VectorIndex
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
 from tests.pictures import picture

@@ -11,12 +11,12 @@ import pytest
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import SourceInvalid, StorageUnavailable
-from indexer.fetching import Fetcher
-from indexer.ingest_job import KIND, IngestJob, IngestRequest
-from indexer.job_store import JobStore, NewJob
-from indexer.jobs import Cancelled, Interrupted, Run
-from indexer.locations import Locations
-from indexer.objects import ObjectStores
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.objects import ObjectStores
+from indexer.ingest.job import KIND, IngestJob, IngestRequest
+from indexer.ingest.locations import Locations
+from indexer.jobs.runner import Cancelled, Interrupted, Run
+from indexer.jobs.store import JobStore, NewJob
 from indexer.sources import ImageReference
 from tests.pictures import data_uri, picture
 

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import create_engine
 
-from indexer import vector_index
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CatalogueIncompatible, CollectionNotFound, ItemInvalid
-from indexer.segment import Header, Segment
+from indexer.index import vector_index
+from indexer.index.segment import Header, Segment
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -69,7 +69,7 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("indexer.catalogue._add_vectors", die)
+        patched.setattr("indexer.stores.catalogue._add_vectors", die)
         with pytest.raises(Killed):
             open_folder().get("default").upsert([NewItem("a", image=picture("red"))])
     collection = open_folder().get("default")
@@ -80,7 +80,12 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
 
 
 @pytest.mark.parametrize(
-    "step", ["indexer.segment.View.blocks", "indexer.segment.sync_folder", "indexer.vector_index.Segment.hidden_since"]
+    "step",
+    [
+        "indexer.index.segment.View.blocks",
+        "indexer.index.segment.sync_folder",
+        "indexer.index.vector_index.Segment.hidden_since",
+    ],
 )
 def test_a_compaction_killed_at_any_step_loses_nothing(
     open_folder: Open, monkeypatch: pytest.MonkeyPatch, step: str
@@ -151,6 +156,38 @@ def test_segments_are_merged_before_they_become_many(
     collection = open_folder().get("default")
     assert len(found(collection)) == 300
     assert collection.verify() == []
+
+
+def test_the_delta_segment_stays_small_while_a_long_merge_runs(
+    open_folder: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
+    monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
+    collection = open_folder().get("default")
+    with collection._compacting:
+        for number in range(60):
+            collection.upsert(things(5, first=5 * number))
+            collection.delete([str(5 * number)])
+            assert collection.info().index.delta <= 40
+    assert len(found(collection)) == 240
+    assert collection.verify() == []
+    collection.close()
+    collection = open_folder().get("default")
+    assert len(found(collection)) == 240
+    assert collection.verify() == []
+
+
+def test_a_flush_that_fails_costs_no_write(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> bool:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
+    monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
+    monkeypatch.setattr(vector_index, "write_segment", full)
+    collection = open_folder().get("default")
+    for number in range(20):
+        collection.upsert(things(5, first=5 * number))
+    assert len(found(collection)) == 100
 
 
 def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_folder: Open, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from email.utils import format_datetime
 
 import pytest
 
-from indexer import connections, fetching
 from indexer.errors import ContentTooLarge, FetchFailed, UrlForbidden
-from indexer.fetching import Fetched, Fetcher
+from indexer.fetching import connections
+from indexer.fetching import fetcher as fetching
+from indexer.fetching.fetcher import Fetched, Fetcher
 from tests.servers import Request, Server, answer, redirect, serve
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from httpcore._backends.sync import SyncStream
 
-from indexer.addresses import is_allowed
 from indexer.errors import ContentTooLarge, FetchFailed, UrlForbidden
-from indexer.fetching import Fetcher
+from indexer.fetching.addresses import is_allowed
+from indexer.fetching.fetcher import Fetcher
 from tests.servers import Answer, Request, Server, answer, flood, redirect, serve
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexer.fusion import compose, fuse
-from indexer.moments import Moments, Spread
+from indexer.index.moments import Moments, Spread
+from indexer.search.fusion import compose, fuse
 
 
 def unit(rng: np.random.Generator, count: int, dimension: int = 12) -> np.ndarray:

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from indexer.addresses import is_allowed
 from indexer.errors import ImageFetchFailed, ItemInvalid, UrlForbidden
-from indexer.fetching import Fetcher
-from indexer.images import load_image
+from indexer.fetching.addresses import is_allowed
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.images import load_image
 from models.errors import ImageTooLarge
 from models.imaging import ImageLimits
 from tests.pictures import data_uri, picture

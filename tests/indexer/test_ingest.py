@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from indexer import ingest as module
 from indexer.collection import Collection
 from indexer.errors import FetchFailed, RowRefused
-from indexer.ingest import ingest
-from indexer.job_store import ChunkReport, RowReport
+from indexer.ingest import pipeline as module
+from indexer.ingest.pipeline import ingest
+from indexer.jobs.store import ChunkReport, RowReport
 from indexer.sources import BadRow, ImageReference, Row, read_source
 from indexer.types import NewRule, Term
 from models.errors import ImageUndecodable

@@ -9,18 +9,19 @@ from queue import Queue
 
 import pytest
 
-from indexer import ingest, ingest_job
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.fetching import Fetcher
-from indexer.ingest_job import KIND, IngestJob, IngestRequest
-from indexer.job_store import Job, JobStore
-from indexer.jobs import Jobs
-from indexer.loading import PictureLoader
-from indexer.locations import Locations
-from indexer.objects import ObjectStores
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.objects import ObjectStores
+from indexer.ingest import job as ingest_job
+from indexer.ingest import pipeline as ingest
+from indexer.ingest.job import KIND, IngestJob, IngestRequest
+from indexer.ingest.loading import PictureLoader
+from indexer.ingest.locations import Locations
+from indexer.jobs.runner import Jobs
+from indexer.jobs.store import Job, JobStore
+from indexer.stores.url_versions import UrlVersions
 from indexer.types import NewItem
-from indexer.url_versions import UrlVersions
 from models.imaging import ImageLimits
 from tests.fakes import FakeEncoder
 from tests.pictures import picture

@@ -6,7 +6,6 @@ from queue import Queue
 
 import pytest
 
-from indexer import jobs as module
 from indexer.collections import Collections
 from indexer.errors import (
     CollectionNotFound,
@@ -16,8 +15,9 @@ from indexer.errors import (
     SourceInvalid,
     StorageUnavailable,
 )
-from indexer.job_store import ChunkReport, Job
-from indexer.jobs import Jobs, Run
+from indexer.jobs import runner as module
+from indexer.jobs.runner import Jobs, Run
+from indexer.jobs.store import ChunkReport, Job
 from indexer.types import CollectionSettings
 
 WAIT_S = 20

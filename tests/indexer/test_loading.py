@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from indexer import loading
 from indexer.collection import Collection
-from indexer.database import Database
 from indexer.errors import FetchFailed, ImageFetchFailed, ItemInvalid, SourceForbidden, UrlForbidden
-from indexer.fetching import Fetcher
-from indexer.ingest import ingest
-from indexer.job_store import ChunkReport, RowReport
-from indexer.loading import PictureLoader
-from indexer.objects import ObjectStores
-from indexer.originals import Originals
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.objects import ObjectStores
+from indexer.ingest import loading
+from indexer.ingest.loading import PictureLoader
+from indexer.ingest.pipeline import ingest
+from indexer.jobs.store import ChunkReport, RowReport
 from indexer.sources import Row, read_source
-from indexer.url_versions import UrlVersions
+from indexer.stores.database import Database
+from indexer.stores.originals import Originals
+from indexer.stores.url_versions import UrlVersions
 from models.errors import ImageTooLarge
 from models.imaging import ImageLimits
 from tests.indexer.sources.catalogues import fault

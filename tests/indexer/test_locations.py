@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from indexer import arrivals as module
 from indexer.errors import (
     ContentTooLarge,
     FetchFailed,
@@ -19,9 +18,10 @@ from indexer.errors import (
     StorageUnavailable,
     UrlForbidden,
 )
-from indexer.fetching import Fetcher
-from indexer.locations import Locations, Place
-from indexer.objects import ObjectStores
+from indexer.fetching.fetcher import Fetcher
+from indexer.fetching.objects import ObjectStores
+from indexer.ingest import arrivals as module
+from indexer.ingest.locations import Locations, Place
 from indexer.sources import BadRow, Row, read_source
 from tests.indexer.sources.catalogues import FORMATS, csv_bytes, products, write_tar
 from tests.object_store import ObjectStore

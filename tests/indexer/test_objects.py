@@ -5,7 +5,7 @@ import time
 import pytest
 
 from indexer.errors import FetchFailed, SourceForbidden
-from indexer.objects import ObjectStores, is_object_url
+from indexer.fetching.objects import ObjectStores, is_object_url
 from models.errors import ImageTooLarge
 from tests.object_store import ObjectStore, configure
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from numpy.typing import NDArray
 
-from indexer import query
 from indexer.collection import Collection
 from indexer.collections import Collections
+from indexer.search import query
 from indexer.types import MODALITIES, Modality, NewItem, SearchRequest, Term, Upserted
 from tests.fakes import FakeEncoder
 

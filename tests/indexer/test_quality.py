@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer import neighbours, quality_reports, vector_index
-from indexer.alignment import DEVIATIONS, MIN_PAIRS, align, describe, misaligned_below
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.duplicates import Forest, group_duplicates
 from indexer.errors import CollectionNotFound
-from indexer.neighbours import first_equals, near_pairs
-from indexer.quality import Quality
-from indexer.segment import Segment
-from indexer.snapshot import Snapshot
+from indexer.index import vector_index
+from indexer.index.segment import Segment
+from indexer.index.snapshot import Snapshot
+from indexer.quality import neighbours
+from indexer.quality import reports as quality_reports
+from indexer.quality.alignment import DEVIATIONS, MIN_PAIRS, align, describe, misaligned_below
+from indexer.quality.duplicates import Forest, group_duplicates
+from indexer.quality.neighbours import first_equals, near_pairs
+from indexer.quality.report import Quality
 from indexer.types import NewItem, VectorRows
 from tests.fakes import FakeEncoder
 from tests.pictures import picture

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from indexer import rules as rules_module
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import (
@@ -24,8 +23,9 @@ from indexer.errors import (
     RuleNotFound,
     VectorInvalid,
 )
-from indexer.judgement import Criterion, Judge, Judgement
-from indexer.rules import PutRule, Rules
+from indexer.rules import rules as rules_module
+from indexer.rules.judgement import Criterion, Judge, Judgement
+from indexer.rules.rules import PutRule, Rules
 from indexer.types import (
     MODALITIES,
     CollectionSettings,

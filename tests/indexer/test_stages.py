@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from indexer.stages import Stages
+from indexer.ingest.stages import Stages
 
 
 def test_items_come_through_in_order() -> None:

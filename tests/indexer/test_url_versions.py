@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from indexer.database import Database
-from indexer.url_versions import UrlVersions
+from indexer.stores.database import Database
+from indexer.stores.url_versions import UrlVersions
 
 URL = "https://shop.example/röd kjol.png?a=1"
 

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from indexer import outbox
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.database import deliveries
 from indexer.errors import UrlForbidden
-from indexer.fetching import Fetcher
+from indexer.fetching.fetcher import Fetcher
+from indexer.rules import outbox
+from indexer.rules.webhooks import RETRY_AFTER_S, WORKERS, Webhooks
+from indexer.stores.database import deliveries
 from indexer.types import Failed, NewItem, NewRule, Term
-from indexer.webhooks import RETRY_AFTER_S, WORKERS, Webhooks
 from tests.servers import answer, serve
 
 Open = Callable[[], Collections]
@@ -155,7 +155,7 @@ def test_what_was_not_stored_is_not_told(
         raise Killed
 
     watch(collection)
-    monkeypatch.setattr("indexer.catalogue.Catalogue.write", _dying_after(die))
+    monkeypatch.setattr("indexer.stores.catalogue.Catalogue.write", _dying_after(die))
     with pytest.raises(Killed):
         put(collection, "a")
 
@@ -164,7 +164,7 @@ def test_what_was_not_stored_is_not_told(
 
 
 def _dying_after(die: Callable[..., None]) -> Any:
-    from indexer.catalogue import Catalogue
+    from indexer.stores.catalogue import Catalogue
 
     write = Catalogue.write
 
@@ -206,7 +206,7 @@ def test_calls_are_signed_by_the_secret_that_was_shown(collections: Collections,
 
 def test_the_signature_is_that_of_the_specification() -> None:
     """The example of the specification's reference libraries."""
-    from indexer.signing import signed_headers
+    from indexer.rules.signing import signed_headers
 
     now = datetime.fromtimestamp(1614265330, UTC)
     headers = signed_headers(
@@ -423,7 +423,7 @@ def test_a_receiver_that_hangs_slows_neither_writes_nor_searches(
 def test_hosts_that_hang_do_not_keep_others_waiting(
     collections: Collections, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("indexer.webhooks.VISIT_S", 0.1)
+    monkeypatch.setattr("indexer.rules.webhooks.VISIT_S", 0.1)
     leave, told = threading.Event(), []
 
     def answer(url: str) -> int:
@@ -470,7 +470,7 @@ def test_a_fault_on_this_side_does_not_repeat_a_call_without_end(
     watch(collection)
     put(collection, "a")
     with monkeypatch.context() as patched:
-        patched.setattr("indexer.webhooks.remove", fail)
+        patched.setattr("indexer.rules.webhooks.remove", fail)
         webhooks.deliver_due()
     webhooks.deliver_due()
     assert len(receiver.calls) == 1

@@ -1,0 +1,1 @@
+"""What comes from outside: URLs and object stores, hostile until checked."""

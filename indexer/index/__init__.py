@@ -1,0 +1,1 @@
+"""Vectors in segments, searched exactly; a function of the catalogue."""

@@ -1,0 +1,331 @@
+"""The index of one modality in one generation: built segments, a growing delta segment, and their moments."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.index.moments import Moments, Spread
+from indexer.index.segment import Found, Header, Segment, View, remove_partial, write_segment
+from indexer.index.snapshot import Snapshot
+from indexer.stores.catalogue import Catalogue, CollectionRow
+from indexer.types import Modality, Vector, VectorRows
+
+log = logging.getLogger(__name__)
+
+MIN_COMPACTION = 4096
+"""Vectors in the delta segment, or hidden ones in a built one, before a compaction is worth its while."""
+
+MAX_DELTA = 4 * MIN_COMPACTION
+"""Vectors in the delta segment from which the next write takes the time to write it to disk."""
+
+GROWTH = 2
+"""A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
+
+
+class Built(NamedTuple):
+    """A segment on disk."""
+
+    segment: Segment
+    header: Header
+    folder: Path
+
+
+class VectorIndex:
+    """Exact search over the live vectors of one modality. Thread-safe.
+
+    It is a function of the catalogue: opening replays whatever the segments on disk do not hold yet, and a write that
+    failed half-way is made good by replaying before anything else is answered.
+    """
+
+    def __init__(self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality) -> None:
+        self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
+        self._lock = threading.RLock()
+        self._flushing = threading.Lock()
+        self._built: list[Built] = []
+        """Oldest first; each begins at the sequence number where the one before it ends."""
+        self._delta = Segment.empty(row.dimension)
+        self._moments = Moments(row.dimension)
+        self._last_seq = 0
+        self._stale = True
+        remove_partial(folder)
+        self.reload()
+
+    @property
+    def count(self) -> int:
+        """Number of vectors that can be found."""
+        with self._replayed():
+            return sum(segment.live for segment in self._segments())
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Live vectors in built segments, in the delta segment, and bytes of all."""
+        with self._replayed():
+            memory_bytes = sum(segment.memory_bytes for segment in self._segments())
+            return sum(built.segment.live for built in self._built), self._delta.live, memory_bytes
+
+    def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
+        """Take over what a committed write did: new vectors can be found, dropped ones no more."""
+        with self._replayed():
+            self._stale = True  # until all of it is done
+            gone = np.asarray(sorted(dropped), dtype=np.int64)
+            for segment in self._segments():
+                self._moments.remove(segment.hide(gone))
+            # A replay may have been first to see this write.
+            new = added.seqs > self._last_seq
+            self._append(VectorRows(added.seqs[new], added.items[new], added.vectors[new]))
+            self._stale = False
+
+    def reload(self) -> None:
+        """Read the built segments from disk and replay the catalogue."""
+        with self._lock:
+            self._load()
+
+    def search(self, query: Vector, k: int) -> Found:
+        """The k vectors with the highest dot product with the query [d], best first; ties by item."""
+        parts = [view.search(query, k) for view in self._views()]
+        items = np.concatenate([part.items for part in parts])
+        similarities = np.concatenate([part.similarities for part in parts])
+        order = np.lexsort((items, -similarities))[:k]
+        return Found(items[order], similarities[order])
+
+    def similarities(self, query: Vector, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Dot product of the query [d] with the vector of each item [n], NaN for an item that has none."""
+        with self._replayed():
+            found = self._delta.similarities(query, items)
+            for built in self._built:
+                missing = np.isnan(found)
+                found[missing] = built.segment.similarities(query, items[missing])
+            return found
+
+    def spread(self, query: Vector) -> Spread:
+        """Mean and standard deviation of the query's dot products with all vectors."""
+        with self._replayed():
+            return self._moments.spread(query)
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes with every write to the vectors: the last sequence number grows, or the number of live ones falls."""
+        with self._replayed():
+            return self._last_seq, self.count
+
+    def snapshot(self) -> Snapshot:
+        """The vectors that can be found now, to be read without holding up searches and writes."""
+        with self._replayed():
+            return Snapshot(self._views(), self.version, self._moments.mean())
+
+    def needs_compaction(self) -> bool:
+        """Whether enough vectors are in the delta segment, or hidden in a built one."""
+        with self._lock:
+            return self._delta_size > MIN_COMPACTION or any(map(_is_sparse, self._built))
+
+    def needs_flush(self) -> bool:
+        """Whether the delta segment has grown so much beside a compaction that it should not grow on."""
+        with self._lock:
+            return self._delta_size > MAX_DELTA
+
+    def compact(self, writes: AbstractContextManager[object], stop: threading.Event, *, fully: bool) -> None:
+        """Write the delta segment to disk and merge built ones, beside searches and writes.
+
+        Args:
+            writes: held only while swapping, so that no write falls between catalogue and index.
+            stop: gives up, leaving all as it is.
+            fully: merge all segments, also where it is not worth its while.
+        """
+        self.flush(writes, stop)
+        with self._replayed():
+            kept = self._built[: 0 if fully else self._first_to_merge()]
+            merged = self._built[len(kept) :]
+            views = [built.segment.view() for built in merged]
+        if not merged:
+            return
+        header = self._header(kept, merged[-1].header.to_seq, views)
+        if self._path(header) in {built.folder for built in merged}:
+            return  # nothing came or went since it was built
+        new = self._build(header, views, stop)
+        if new is None:
+            return
+        with writes, self._replayed():
+            place = slice(len(kept), len(kept) + len(merged))
+            if self._built[place] == merged:  # else it was reloaded meanwhile
+                _hide_again(new, [built.segment for built in merged], views)
+                self._built[place] = new
+            left = {built.folder for built in [*merged, *new]} - {built.folder for built in self._built}
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def flush(self, writes: AbstractContextManager[object], stop: threading.Event) -> None:
+        """Write the delta segment to disk as a built one; arguments as of `compact`, beside which it may run."""
+        with self._flushing:
+            with self._replayed():
+                delta, view = self._delta, self._delta.view()
+                header = self._header(self._built, self._last_seq, [view])
+            new = self._build(header, [view], stop)
+            if new is None:
+                return
+            with writes, self._replayed():
+                if self._delta is delta:
+                    _hide_again(new, [delta], [view])
+                    self._built += new
+                    self._delta = Segment.empty(self._row.dimension)
+                    self._delta.append(delta.after(header.to_seq))
+
+    def problems(self) -> list[str]:
+        """Every difference between the index and the catalogue, in words; empty when there is none.
+
+        The caller sees to it that nothing is written meanwhile.
+        """
+        with self._replayed():
+            segments = self._segments()
+        found: list[str] = []
+        moments = Moments(self._row.dimension)
+        stored = [np.empty(0, dtype=np.int64)]
+        for block in self._blocks(after_seq=0):
+            moments.add(block.vectors)
+            stored.append(block.seqs)
+            found += self._differences(block, segments)
+        indexed = np.concatenate([segment.live_seqs() for segment in segments])
+        left = np.setdiff1d(indexed, np.concatenate(stored))
+        found += [f"{self._modality} vector {seq} is in the index but not in the catalogue" for seq in left]
+        if not found and not moments.equals(self._moments):
+            found.append(f"the mean and covariance of the {self._modality} vectors are not those of the catalogue")
+        return found
+
+    def _differences(self, block: VectorRows, segments: Sequence[Segment]) -> Iterator[str]:
+        missing = dict(zip(block.seqs.tolist(), range(len(block.seqs)), strict=True))
+        for segment in segments:
+            for seq, item, vector in zip(*segment.rows(np.array(list(missing), dtype=np.int64)), strict=True):
+                row = missing.pop(int(seq))
+                if item != block.items[row] or not np.array_equal(vector, block.vectors[row]):
+                    yield f"{self._modality} vector {seq} differs between catalogue and index"
+        yield from (f"{self._modality} vector {seq} is in the catalogue but not in the index" for seq in missing)
+
+    @contextmanager
+    def _replayed(self) -> Iterator[None]:
+        """The lock, with nothing of the catalogue missing: what an earlier failure left half done is replayed first."""
+        with self._lock:
+            if self._stale:
+                self._load()
+            yield
+
+    def _segments(self) -> list[Segment]:
+        return [*(built.segment for built in self._built), self._delta]
+
+    def _views(self) -> list[View]:
+        with self._replayed():
+            return [segment.view() for segment in self._segments()]
+
+    def _load(self) -> None:
+        self._stale = True
+        self._moments = Moments(self._row.dimension)
+        self._delta = Segment.empty(self._row.dimension)
+        self._built = list(self._open_built())
+        self._remove_unreachable()
+        self._last_seq = self._built[-1].header.to_seq if self._built else 0
+        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality)
+        for built in self._built:
+            built.segment.hide(np.setdiff1d(built.segment.live_seqs(), live, assume_unique=True))
+            for rows in built.segment.view().blocks():
+                self._moments.add(rows.vectors)
+        for block in self._blocks(after_seq=self._last_seq):
+            self._append(block)
+        self._stale = False
+
+    def _append(self, rows: VectorRows) -> None:
+        if len(rows.seqs):
+            self._delta.append(rows)
+            self._moments.add(rows.vectors)
+            self._last_seq = int(rows.seqs[-1])
+
+    def _open_built(self) -> Iterator[Built]:
+        """The usable segments, from the first sequence number on; one that is not usable is removed."""
+        to_seq = 0
+        while built := self._open_one(after_seq=to_seq):
+            yield built
+            to_seq = built.header.to_seq
+
+    def _remove_unreachable(self) -> None:
+        """Segments after a missing one, and those that were merged when the server was killed."""
+        used = {built.folder for built in self._built}
+        for folder in self._folder.glob("[0-9]*"):
+            if folder not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _open_one(self, *, after_seq: int) -> Built | None:
+        """Of those that begin there the longest: shorter ones were merged into it."""
+        for folder in sorted(self._folder.glob(f"{after_seq:020d}-*"), reverse=True):
+            try:
+                return self._open(folder)
+            except (OSError, ValueError, TypeError) as error:
+                log.warning("segment %s is not usable; the catalogue is read instead: %s", folder, error)
+                shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+    def _open(self, folder: Path) -> Built:
+        segment, header = Segment.open(folder)
+        self._check(header)
+        return Built(segment, header, folder)
+
+    def _check(self, header: Header) -> None:
+        """Raise unless a segment was built from this very catalogue, as far as it reaches by now.
+
+        Of an older copy put back, or a new one begun, the same sequence numbers mean other vectors.
+        """
+        if (header.fingerprint, header.generation) != (self._row.fingerprint, self._row.generation_key):
+            raise ValueError("it is of another model or another catalogue")
+        if header.to_seq > self._catalogue.last_seq():
+            raise ValueError("it is newer than the catalogue")
+
+    def _first_to_merge(self) -> int:
+        """Position of the oldest built segment that is worth merging with all that is newer."""
+        first, newer = len(self._built), 0
+        for position in reversed(range(len(self._built))):
+            built = self._built[position]
+            if _is_sparse(built) or built.segment.live <= GROWTH * newer:
+                first = position
+            newer += built.segment.live
+        return first
+
+    def _build(self, header: Header, views: Sequence[View], stop: threading.Event) -> list[Built] | None:
+        """The segment with what can be found in the views, none where that is nothing; None when stopped."""
+        if not header.count:
+            return []
+        return [self._open(self._path(header))] if write_segment(self._path(header), header, views, stop) else None
+
+    @property
+    def _delta_size(self) -> int:
+        return self._delta.live + self._delta.hidden
+
+    def _header(self, kept: Sequence[Built], to_seq: int, views: Sequence[View]) -> Header:
+        return Header(
+            fingerprint=self._row.fingerprint,
+            generation=self._row.generation_key,
+            dimension=self._row.dimension,
+            after_seq=kept[-1].header.to_seq if kept else 0,
+            to_seq=to_seq,
+            count=sum(view.live for view in views),
+        )
+
+    def _path(self, header: Header) -> Path:
+        # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
+        return self._folder / f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
+
+    def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
+        return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
+
+
+def _hide_again(new: Sequence[Built], sources: Sequence[Segment], views: Sequence[View]) -> None:
+    """Hide in what was built of views what was hidden since in their segments."""
+    gone = np.concatenate([source.hidden_since(view) for source, view in zip(sources, views, strict=True)])
+    for built in new:
+        built.segment.hide(gone)
+
+
+def _is_sparse(built: Built) -> bool:
+    return built.segment.hidden > max(MIN_COMPACTION, built.segment.live // 10)

@@ -1,0 +1,1 @@
+"""Catalogues go in: reached, read, fetched, decoded, embedded, written."""

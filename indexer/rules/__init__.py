@@ -1,0 +1,1 @@
+"""Watch rules: what enters is judged, flagged, and told to webhooks."""

@@ -1,0 +1,462 @@
+"""The catalogue: every question and every change about collections, items and vectors."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+
+from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
+from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
+
+
+@dataclass(frozen=True)
+class CollectionRow:
+    """A collection with its active generation."""
+
+    pk: int
+    name: str
+    settings: CollectionSettings
+    created_at: datetime
+    generation: int
+    generation_pk: int
+    fingerprint: str
+    dimension: int
+    generation_key: str
+    """Tells this generation from any other of any catalogue, were they to have the same number and name."""
+
+
+@dataclass(frozen=True)
+class StoredItem:
+    """An item with its primary key and what tells whether it changed."""
+
+    pk: int
+    item: Item
+    content_hash: str
+    given: frozenset[Modality]
+    """Modalities whose vector a client gave."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One item to write: `vectors` are the new ones; of the old ones only the modalities in `kept` stay."""
+
+    id: str
+    text: str | None
+    metadata: dict[str, Any]
+    image_sha256: str | None
+    image_type: str | None
+    content_hash: str
+    vectors: Mapping[Modality, Vector]
+    kept: tuple[Modality, ...]
+    given: frozenset[Modality] = frozenset()
+    """Those of `vectors` that a client gave, which do not come from this picture or text."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did to the vectors of each modality: new rows, and the sequence numbers that are gone."""
+
+    added: dict[Modality, VectorRows]
+    dropped: dict[Modality, list[int]]
+
+
+class Catalogue:
+    """Collections, items and vectors in the database, the source of truth. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Collections
+
+    def create_collection(
+        self, name: str, settings: CollectionSettings, fingerprint: str, dimension: int
+    ) -> CollectionRow:
+        """Add a collection with its first generation; the name must be free."""
+        now = datetime.now(UTC)
+        with self._database.write() as connection:
+            pk = _inserted(
+                connection.execute(
+                    insert(collections).values(
+                        name=name, settings=asdict(settings), active_generation=1, created_at=now
+                    )
+                )
+            )
+            connection.execute(
+                insert(generations).values(
+                    collection_pk=pk,
+                    number=1,
+                    model=settings.model,
+                    fingerprint=fingerprint,
+                    dimension=dimension,
+                    created_at=now,
+                )
+            )
+        row = self.collection(name)
+        assert row is not None
+        return row
+
+    def collection(self, name: str) -> CollectionRow | None:
+        """A collection by name."""
+        return next((row for row in self.collections() if row.name == name), None)
+
+    def collections(self) -> list[CollectionRow]:
+        """All collections by name, each with its active generation."""
+        active = (generations.c.collection_pk == collections.c.pk) & (
+            generations.c.number == collections.c.active_generation
+        )
+        query = (
+            select(
+                collections,
+                generations.c.pk.label("generation_pk"),
+                generations.c.fingerprint,
+                generations.c.dimension,
+                generations.c.created_at.label("generation_created_at"),
+            )
+            .join(generations, active)
+            .order_by(collections.c.name)
+        )
+        with self._database.read() as connection:
+            return [
+                CollectionRow(
+                    row.pk,
+                    row.name,
+                    CollectionSettings(**row.settings),
+                    row.created_at,
+                    row.active_generation,
+                    row.generation_pk,
+                    row.fingerprint,
+                    row.dimension,
+                    f"{row.active_generation} of {row.generation_created_at.isoformat()}",
+                )
+                for row in connection.execute(query)
+            ]
+
+    def delete_collection(self, pk: int) -> set[str]:
+        """Remove a collection with all it holds, and end its jobs; returns the SHA-256 of its pictures."""
+        with self._database.write() as connection:
+            own = (
+                select(items.c.image_sha256)
+                .distinct()
+                .where(items.c.collection_pk == pk, items.c.image_sha256.is_not(None))
+            )
+            pictures = set(connection.execute(own).scalars())
+            unfinished = (jobs.c.collection_pk == pk) & jobs.c.finished_at.is_(None)
+            connection.execute(update(jobs).where(unfinished).values(state="cancelled", finished_at=datetime.now(UTC)))
+            connection.execute(delete(collections).where(collections.c.pk == pk))
+        return pictures
+
+    # Items
+
+    def items(self, collection_pk: int, ids: Sequence[str]) -> dict[str, StoredItem]:
+        """The items with these ids, those there are."""
+        found = self._items(
+            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in chunks(ids)
+        )
+        return {stored.item.id: stored for stored in found}
+
+    def content_hashes(self, collection_pk: int, ids: Sequence[str]) -> dict[str, str]:
+        """Content hashes of the items with these ids, those there are."""
+        with self._database.read() as connection:
+            found: dict[str, str] = {}
+            for chunk in chunks(ids):
+                query = select(items.c.id, items.c.content_hash)
+                mine = (items.c.collection_pk == collection_pk) & items.c.id.in_(chunk)
+                found.update((id_, content_hash) for id_, content_hash in connection.execute(query.where(mine)))
+            return found
+
+    def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
+        """The items with these primary keys, those there still are, in one statement."""
+        found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
+        return {stored.pk: stored for stored in found}
+
+    def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
+        """Items in order of their creation, after the one with `after_pk`."""
+        query = (
+            select(items)
+            .where(items.c.collection_pk == collection_pk, items.c.pk > after_pk)
+            .order_by(items.c.pk)
+            .limit(limit)
+        )
+        return self._items([query])
+
+    def count_items(self, collection_pk: int) -> int:
+        """Number of items in a collection."""
+        with self._database.read() as connection:
+            query = select(func.count()).select_from(items).where(items.c.collection_pk == collection_pk)
+            return connection.execute(query).scalar_one()
+
+    def same_image(self, collection_pk: int, sha256: str, limit: int) -> list[str]:
+        """Ids of items with exactly this picture."""
+        query = (
+            select(items.c.id)
+            .where(items.c.collection_pk == collection_pk, items.c.image_sha256 == sha256)
+            .order_by(items.c.pk)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def shared_images(self, collection_pk: int) -> NDArray[np.int64]:
+        """Items whose picture has exactly the bytes of another's: [n, 2], primary key and a number of the picture."""
+        mine = (items.c.collection_pk == collection_pk) & items.c.image_sha256.is_not(None)
+        shared = select(items.c.image_sha256).where(mine).group_by(items.c.image_sha256).having(func.count() > 1)
+        number = func.dense_rank().over(order_by=items.c.image_sha256)
+        query = select(items.c.pk, number).where(mine, items.c.image_sha256.in_(shared))
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=4096).execute(query)
+            blocks = [np.array([tuple(row) for row in block], dtype=np.int64) for block in result.partitions()]
+        return np.concatenate([np.empty((0, 2), dtype=np.int64), *blocks])
+
+    def ids(self, pks: Sequence[int]) -> dict[int, str]:
+        """The ids of the items with these primary keys, those there still are."""
+        found: dict[int, str] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(pks):
+                rows = connection.execute(select(items.c.pk, items.c.id).where(items.c.pk.in_(chunk)))
+                found.update((pk, id_) for pk, id_ in rows)
+        return found
+
+    def count_contents(self, modality: Modality, pks: Sequence[int]) -> int:
+        """How many different pictures or texts these items have; one without (its vector was given) counts as its own.
+
+        Args:
+            pks: At most 10,000.
+        """
+        content = items.c.image_sha256 if modality == "image" else items.c.text
+        query = select(func.count(func.distinct(func.coalesce(content, items.c.pk)))).where(items.c.pk.in_(pks))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def referenced_images(self, candidates: set[str]) -> set[str]:
+        """Those of `candidates` that an item of any collection refers to."""
+        with self._database.read() as connection:
+            found: set[str] = set()
+            for chunk in chunks(sorted(candidates)):
+                query = select(items.c.image_sha256).distinct().where(items.c.image_sha256.in_(chunk))
+                found.update(connection.execute(query).scalars())
+            return found
+
+    def write(
+        self,
+        row: CollectionRow,
+        changes: Sequence[Change],
+        also: Callable[[Connection], None] = lambda connection: None,
+    ) -> Written:
+        """Create or update items with their vectors, all in ONE transaction.
+
+        The ids of `changes` must differ from each other.
+
+        Args:
+            also: What else the transaction does, after the items are written.
+        """
+        with self._database.write() as connection:
+            pks = _pks(connection, row.pk, [change.id for change in changes])
+            _update_items(connection, [(pks[change.id], change) for change in changes if change.id in pks])
+            kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
+            pks |= _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
+            written = Written(
+                dropped=_drop_vectors(connection, row.generation_pk, kept),
+                added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
+            )
+            also(connection)
+        return written
+
+    def delete(
+        self, row: CollectionRow, ids: Sequence[str], also: Callable[[Connection], None] = lambda _: None
+    ) -> tuple[int, set[str], Written]:
+        """Remove items; returns how many there were, the SHA-256 of their pictures, and the dropped vectors.
+
+        Args:
+            also: What else the transaction does.
+        """
+        pictures: set[str] = set()
+        dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
+        deleted = 0
+        with self._database.write() as connection:
+            for chunk in chunks(list(dict.fromkeys(ids))):
+                mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
+                found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
+                pictures |= {picture for _, picture in found if picture}
+                for modality, seqs in _drop_vectors(connection, row.generation_pk, {pk: () for pk, _ in found}).items():
+                    dropped[modality] += seqs
+                deleted += connection.execute(delete(items).where(mine)).rowcount
+            also(connection)
+        return deleted, pictures, Written({modality: no_rows(row.dimension) for modality in MODALITIES}, dropped)
+
+    # Vectors
+
+    def item_vectors(self, generation_pk: int, item_pks: Sequence[int]) -> dict[int, dict[Modality, Vector]]:
+        """All vectors of these items: item primary key -> modality -> float32 [dimension]."""
+        found: dict[int, dict[Modality, Vector]] = {}
+        with self._database.read() as connection:
+            for chunk in chunks(item_pks):
+                query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector).where(
+                    vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
+                )
+                for pk, modality, blob in connection.execute(query):
+                    found.setdefault(pk, {})[modality] = _from_blob(blob)
+        return found
+
+    def count_vectors(self, generation_pk: int, modality: Modality) -> int:
+        """Number of vectors of one modality."""
+        query = select(func.count()).select_from(vectors).where(_of(generation_pk, modality))
+        with self._database.read() as connection:
+            return connection.execute(query).scalar_one()
+
+    def last_seq(self) -> int:
+        """The highest sequence number that was ever given."""
+        with self._database.read() as connection:
+            found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").scalar()
+            return int(found or 0)
+
+    def live_seqs(self, generation_pk: int, modality: Modality) -> NDArray[np.int64]:
+        """All sequence numbers, ascending."""
+        query = select(vectors.c.seq).where(_of(generation_pk, modality)).order_by(vectors.c.seq)
+        with self._database.read() as connection:
+            return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+
+    def vectors_after(self, generation_pk: int, modality: Modality, seq: int) -> Iterator[VectorRows]:
+        """Vectors with a higher sequence number than `seq`, ascending, streamed in blocks."""
+        query = (
+            select(vectors.c.seq, vectors.c.item_pk, vectors.c.vector)
+            .where(_of(generation_pk, modality), vectors.c.seq > seq)
+            .order_by(vectors.c.seq)
+        )
+        with self._database.read() as connection:
+            result = connection.execution_options(yield_per=4096).execute(query)
+            for block in result.partitions():
+                yield _rows(*zip(*block, strict=True))
+
+    def _items(self, queries: Iterable[Any]) -> list[StoredItem]:
+        """Run item queries and add to each item the modalities it has vectors of."""
+        with self._database.read() as connection:
+            rows = [row for query in queries for row in connection.execute(query)]
+            modalities: dict[int, dict[Modality, bool]] = {}
+            for chunk in chunks([row.pk for row in rows]):
+                query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
+                for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
+                    modalities.setdefault(pk, {})[modality] = given
+        return [_stored_item(row, modalities.get(row.pk, {})) for row in rows]
+
+
+def to_float16(vector: Vector) -> Vector:
+    """Round to what the catalogue stores, so that the index is a function of the catalogue."""
+    return vector.astype("<f2").astype(np.float32)
+
+
+def _of(generation_pk: int, modality: Modality) -> Any:
+    return (vectors.c.generation_pk == generation_pk) & (vectors.c.modality == modality)
+
+
+def _from_blob(blob: bytes) -> Vector:
+    return np.frombuffer(blob, dtype="<f2").astype(np.float32)
+
+
+def _inserted(result: Any) -> int:
+    return int(result.inserted_primary_key[0])
+
+
+def no_rows(dimension: int) -> VectorRows:
+    """No vectors."""
+    none = np.empty(0, dtype=np.int64)
+    return VectorRows(none, none, np.empty((0, dimension), dtype=np.float32))
+
+
+def _rows(seqs: Sequence[int], items: Sequence[int], blobs: Sequence[bytes]) -> VectorRows:
+    vectors = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
+    return VectorRows(np.array(seqs, dtype=np.int64), np.array(items, dtype=np.int64), vectors)
+
+
+def _pks(connection: Connection, collection_pk: int, ids: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for chunk in chunks(ids):
+        query = select(items.c.id, items.c.pk).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk))
+        found.update((id_, pk) for id_, pk in connection.execute(query))
+    return found
+
+
+def _insert_items(connection: Connection, collection_pk: int, changes: Sequence[Change]) -> dict[str, int]:
+    """Primary keys of new items by id."""
+    if not changes:
+        return {}
+    now = datetime.now(UTC)
+    rows = [
+        {"collection_pk": collection_pk, "id": change.id, "created_at": now} | _values(change) for change in changes
+    ]
+    query = insert(items).returning(items.c.pk, sort_by_parameter_order=True)
+    return dict(zip([change.id for change in changes], connection.execute(query, rows).scalars(), strict=True))
+
+
+def _update_items(connection: Connection, changes: Sequence[tuple[int, Change]]) -> None:
+    if changes:
+        query = update(items).where(items.c.pk == bindparam("item_pk"))
+        connection.execute(query, [{"item_pk": pk} | _values(change) for pk, change in changes])
+
+
+def _values(change: Change) -> dict[str, Any]:
+    return {
+        "text": change.text,
+        "metadata": change.metadata,
+        "image_sha256": change.image_sha256,
+        "image_type": change.image_type,
+        "content_hash": change.content_hash,
+        "updated_at": datetime.now(UTC),
+    }
+
+
+def _drop_vectors(
+    connection: Connection, generation_pk: int, kept: Mapping[int, Sequence[Modality]]
+) -> dict[Modality, list[int]]:
+    """Remove the vectors of these items but for the kept modalities; returns their sequence numbers."""
+    dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
+    for chunk in chunks(list(kept)):
+        query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.modality).where(
+            vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
+        )
+        for seq, pk, modality in connection.execute(query).all():
+            if modality not in kept[pk]:
+                dropped[modality].append(seq)
+    for chunk in chunks([seq for seqs in dropped.values() for seq in seqs]):
+        connection.execute(delete(vectors).where(vectors.c.seq.in_(chunk)))
+    return dropped
+
+
+def _add_vectors(
+    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]]
+) -> dict[Modality, VectorRows]:
+    return {modality: _add_vectors_of(connection, row, changes, modality) for modality in MODALITIES}
+
+
+def _add_vectors_of(
+    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]], modality: Modality
+) -> VectorRows:
+    new = [(pk, change) for pk, change in changes if modality in change.vectors]
+    if not new:
+        return no_rows(row.dimension)
+    pks = [pk for pk, _ in new]
+    blobs = [change.vectors[modality].astype("<f2").tobytes() for _, change in new]
+    given = [modality in change.given for _, change in new]
+    columns = zip(pks, blobs, given, strict=True)
+    common = {"generation_pk": row.generation_pk, "modality": modality}
+    values = [common | {"item_pk": pk, "vector": blob, "given": is_given} for pk, blob, is_given in columns]
+    query = insert(vectors).returning(vectors.c.seq, sort_by_parameter_order=True)
+    return _rows(list(connection.execute(query, values).scalars()), pks, blobs)
+
+
+def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:
+    item = Item(
+        id=row.id,
+        text=row.text,
+        metadata=row.metadata,
+        modalities=tuple(modality for modality in MODALITIES if modality in modalities),
+        image_sha256=row.image_sha256,
+        image_type=row.image_type,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+    given = frozenset(modality for modality, is_given in modalities.items() if is_given)
+    return StoredItem(row.pk, item, row.content_hash, given)
