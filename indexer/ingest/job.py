@@ -87,7 +87,14 @@ def _open(run: Run, request: IngestRequest, place: Place) -> Source:
             f"the catalogue changed after {run.job.progress.done:,} of its rows were taken in; start the job again"
         )
     mapping = Mapping(**request.mapping) if request.mapping else None
-    source = read_source(place.path, mapping, name=place.name, base_url=place.base_url, check=run.check)
+    source = read_source(
+        place.path,
+        mapping,
+        name=place.name,
+        base_url=place.base_url,
+        within=place.picture_folders,
+        check=run.check,
+    )
     run.change(version=place.version, mapping=asdict(source.mapping))
     return source
 
