@@ -394,6 +394,22 @@ def test_a_key_makes_a_request_safe_to_send_again(open_jobs: OpenJobs) -> None:
     assert len(jobs.store.page(9)) == 2
 
 
+def test_a_worker_that_cannot_be_started_is_started_for_the_next_job(
+    open_jobs: OpenJobs, rows: Rows, ended: Queue[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    jobs = open_jobs()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            jobs.submit("rows", "a", {})
+    jobs.submit("rows", "a", {})
+    rows.let(2 * ROWS)
+    assert [take(jobs, ended).state for _ in range(2)] == ["succeeded", "succeeded"]
+
+
 def test_who_reads_a_report_slowly_does_not_hold_up_the_database(
     open_jobs: OpenJobs, collections: Collections, ended: Queue[Job], tmp_path: Path
 ) -> None:
