@@ -105,7 +105,7 @@ class Locations:
         path = self._local(source)
         for file in files(path):  # a link within an allowed folder may lead out of it
             self._local(str(file))
-        return Place(path, str(path), None, _version(path), self._folders)
+        return Place(path, source, None, _version(path), self._folders)
 
     def forget(self, source: str, job_id: str = "none") -> None:
         """Remove what was kept for a job that has ended."""

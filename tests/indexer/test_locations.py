@@ -150,7 +150,8 @@ def test_links_within_the_allowed_folders_are_followed(open_locations: Open, sho
     (tmp_path / "more" / "a.csv").write_bytes(CSV)
     (shop / "a.csv").symlink_to(tmp_path / "more" / "a.csv")
     (tmp_path / "alias").symlink_to(shop)
-    assert ids(open_locations(str(tmp_path / "more")).open(str(shop / "a.csv"), "job")) == ["1", "2"]
+    place = open_locations(str(tmp_path / "more")).open(str(shop / "a.csv"), "job")
+    assert (place.name, ids(place)) == (str(shop / "a.csv"), ["1", "2"])
     root_by_its_link = open_locations(str(tmp_path / "alias"), str(tmp_path / "more"))
     assert ids(root_by_its_link.open(str(tmp_path / "alias" / "a.csv"), "job")) == ["1", "2"]
     with pytest.raises(SourceForbidden):
