@@ -87,7 +87,14 @@ def _open(run: Run, request: IngestRequest, place: Place) -> Source:
             f"the catalogue changed after {run.job.progress.done:,} of its rows were taken in; start the job again"
         )
     mapping = Mapping(**request.mapping) if request.mapping else None
-    source = read_source(place.path, mapping, name=place.name, base_url=place.base_url, check=run.check)
+    source = read_source(
+        place.path,
+        mapping,
+        name=place.name,
+        base_url=place.base_url,
+        within=place.picture_folders,
+        check=run.check,
+    )
     run.change(version=place.version, mapping=asdict(source.mapping))
     return source
 
@@ -118,17 +125,21 @@ def _delete_unnamed(run: Run, expected: int | None) -> None:
             f"the catalogue no longer holds {left + deleted:,} of the collection's {before:,} items; its rows were "
             f"taken in, and nothing was deleted. If that is meant, send it again with expect_deletes {left + deleted}"
         )
-    while _delete_chunk(run, job.progress.done):
+    last: str | None = ""
+    while last is not None:
         run.check()
+        last = _delete_chunk(run, job.progress.done, last)
 
 
-def _delete_chunk(run: Run, position: int) -> int:
+def _delete_chunk(run: Run, position: int, after: str) -> str | None:
+    """Delete some of what no row named, in the order of their ids; the last one, or None where there is no more."""
     started = time.monotonic()
     with run.collection.no_other_writes():  # an item that is stored just now is not deleted
-        ids = run.store.unnamed(run.job, DELETE_CHUNK)
-        if ids:
-            run.collection.delete(ids, lambda connection: _note(run, connection, position, len(ids), started))
-    return len(ids)
+        ids = run.store.unnamed(run.job, after, DELETE_CHUNK)
+        if not ids:
+            return None
+        run.collection.delete(ids, lambda connection: _note(run, connection, position, len(ids), started))
+    return ids[-1]
 
 
 def _note(run: Run, connection: Connection, position: int, deleted: int, started: float) -> None:

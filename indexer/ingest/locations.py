@@ -33,6 +33,8 @@ class Place:
     """What the relative names of its pictures are joined to, where it came from elsewhere."""
     version: str
     """Differs when the catalogue is another one than before."""
+    picture_folders: tuple[Path, ...] = ()
+    """Folders of this machine in which it may name pictures; none but its own where empty."""
 
 
 class Locations:
@@ -48,7 +50,7 @@ class Locations:
         self, spool: Path, roots: Sequence[str], fetcher: Fetcher, objects: ObjectStores, max_bytes: int
     ) -> None:
         self._spool = spool
-        self._folders = [Path(root).resolve() for root in roots if not is_object_url(root)]
+        self._folders = tuple(Path(root).resolve() for root in roots if not is_object_url(root))
         self._objects, self._max_bytes = objects, max_bytes
         self._downloads = Downloads(fetcher, objects, max_bytes)
 
@@ -103,7 +105,7 @@ class Locations:
         path = self._local(source)
         for file in files(path):  # a link within an allowed folder may lead out of it
             self._local(str(file))
-        return Place(path, str(path), None, _version(path))
+        return Place(path, source, None, _version(path), self._folders)
 
     def forget(self, source: str, job_id: str = "none") -> None:
         """Remove what was kept for a job that has ended."""

@@ -42,6 +42,9 @@ DECODERS = min(8, os.cpu_count() or 1)
 CHUNKS_AHEAD = 1
 """Chunks that wait between two stages."""
 
+_SCALAR_BYTES = 32
+"""What a number takes in memory."""
+
 LoadImage: TypeAlias = Callable[[ImageReference], bytes]
 """The bytes that a row's picture refers to; raises an `IndexerError`, a `ModelError` or an `OSError`."""
 
@@ -61,7 +64,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Bytes of its picture and characters of its texts."""
+        """About the bytes of its picture, text and metadata."""
         return _bytes(self.item.image, self.item.text, self.item.metadata) if self.item else 0
 
 
@@ -142,8 +145,19 @@ def _size(row: Row | BadRow | Entry) -> int:
 
 
 def _bytes(image: ImageReference | None, text: str | None, metadata: Mapping[str, Any]) -> int:
-    texts = sum(len(value) for value in metadata.values() if isinstance(value, str))
-    return texts + len(text or "") + (len(image) if isinstance(image, bytes | str) else 0)
+    return _weight(metadata) + len(text or "") + (len(image) if isinstance(image, bytes | str) else 0)
+
+
+def _weight(value: Any) -> int:
+    """About the bytes of a JSON value."""
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return sum(len(name) + _weight(inner) for name, inner in value.items())
+        case list():
+            return sum(map(_weight, value))
+    return _SCALAR_BYTES
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -34,20 +34,15 @@ class Run:
     """One job while it runs."""
 
     def __init__(self, job: Job, collection: Collection, store: JobStore, stopping: threading.Event) -> None:
-        self.job, self.collection = job, collection
-        self._store, self._stopping = store, stopping
+        self.job, self.collection, self.store = job, collection, store
+        self._stopping = stopping
         self.cancelled = threading.Event()
         self.trouble: dict[str, str] | None = None
         """Why it rests, or did before it came any further; the database may be what is in trouble."""
 
-    @property
-    def store(self) -> JobStore:
-        """Where it notes how far it is."""
-        return self._store
-
     def begin(self) -> None:
         """Note that it runs; raises `Cancelled` if somebody cancelled it before."""
-        self.job = self._store.begin(self.job)
+        self.job = self.store.begin(self.job)
         if self.job.state == "cancelled" or self.job.cancel_requested:
             raise Cancelled
 
@@ -61,11 +56,11 @@ class Run:
     def record(self, chunk: ChunkReport, connection: Connection) -> None:
         """Note what a chunk adds, in the transaction that commits it."""
         self.check()
-        self._store.record(connection, self.job, chunk)
+        self.store.record(connection, self.job, chunk)
 
     def change(self, **values: Any) -> None:
         """Set columns of the job."""
-        self.job = self._store.change(self.job, **values)
+        self.job = self.store.change(self.job, **values)
 
 
 Work: TypeAlias = Callable[[Run], None]
@@ -164,19 +159,19 @@ class Jobs:
             raise JobFinished(f"job {job.id} has {job.state} already")
         return job
 
-    def _with_trouble(self, job: Job) -> Job:
-        with self._lock:
-            run = self._runs.get(job.id)
-        if run is None or job.state not in UNFINISHED or job.progress != run.job.progress:
-            return job
-        return replace(job, error=run.trouble)
-
     def cancel_all(self, collection: str) -> None:
         """End what a collection has to do."""
         for job in self.store.unfinished():
             if job.collection == collection:
                 with suppress(JobFinished):
                     self.cancel(job.id)
+
+    def _with_trouble(self, job: Job) -> Job:
+        with self._lock:
+            run = self._runs.get(job.id)
+        if run is None or job.state not in UNFINISHED or job.progress != run.job.progress:
+            return job
+        return replace(job, error=run.trouble)
 
     def _wake(self, collection_pk: int) -> None:
         """See to it that somebody works on what a collection has to do."""
@@ -186,8 +181,8 @@ class Jobs:
             worker = threading.Thread(
                 target=self._work_off, args=(collection_pk,), name=f"jobs-{collection_pk}", daemon=True
             )
+            worker.start()  # first: one that cannot be started is not there for the next job either
             self._workers[collection_pk] = worker
-        worker.start()
 
     def _work_off(self, collection_pk: int) -> None:
         while not self._stopping.is_set():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Connection, Row, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from indexer.errors import CollectionNotFound, JobConflict, JobNotFound
@@ -15,6 +15,9 @@ from indexer.stores.database import Database, items, job_errors, job_items, jobs
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 UNFINISHED: tuple[State, ...] = ("queued", "running")
+
+_ERRORS_READ = 1000
+"""Rows of a report read at a time: whoever they are for may take them slowly, and holds up nothing meanwhile."""
 
 COUNTS = ("created", "updated", "unchanged", "failed", "warnings", "deleted")
 
@@ -213,20 +216,26 @@ class JobStore:
 
     def errors(self, job: Job) -> Iterator[RowReport]:
         """Every row that was not, or not wholly, stored, streamed in order."""
-        query = select(job_errors).where(job_errors.c.job_pk == job.pk).order_by(job_errors.c.pk)
-        with self._database.read() as connection:
-            for row in connection.execution_options(yield_per=1000).execute(query):
-                yield RowReport(row.level, row.row, row.id, row.code, row.detail)
+        query = select(job_errors).where(job_errors.c.job_pk == job.pk).order_by(job_errors.c.pk).limit(_ERRORS_READ)
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                rows = connection.execute(query.where(job_errors.c.pk > last)).all()
+            if not rows:
+                return
+            yield from (RowReport(row.level, row.row, row.id, row.code, row.detail) for row in rows)
+            last = rows[-1].pk
 
     def count_unnamed(self, job: Job) -> int:
         """Items of the collection, older than the job's start, that none of its rows named."""
         with self._database.read() as connection:
             return connection.execute(select(func.count()).select_from(items).where(_unnamed(job))).scalar_one()
 
-    def unnamed(self, job: Job, limit: int) -> list[str]:
-        """Ids of such items."""
+    def unnamed(self, job: Job, after: str, limit: int) -> list[str]:
+        """The ids of such items that come after one, in order."""
+        query = select(items.c.id).where(_unnamed(job), items.c.id > after).order_by(items.c.id).limit(limit)
         with self._database.read() as connection:
-            return list(connection.execute(select(items.c.id).where(_unnamed(job)).limit(limit)).scalars())
+            return list(connection.execute(query).scalars())
 
     @staticmethod
     def _by_key(connection: Connection, key: str | None) -> Job | None:
@@ -248,10 +257,9 @@ def _is(job: Job) -> Any:
 
 def _unnamed(job: Job) -> Any:
     # What somebody stored while the job ran is not what the catalogue no longer holds.
-    named = select(job_items.c.item_pk).where(job_items.c.job_pk == job.pk)
-    return (
-        (items.c.collection_pk == job.collection_pk) & (items.c.updated_at < job.started_at) & items.c.pk.not_in(named)
-    )
+    # `exists`, since for `in` all that are named would be listed anew whenever it is asked.
+    named = exists().where(job_items.c.job_pk == job.pk, job_items.c.item_pk == items.c.pk)
+    return (items.c.collection_pk == job.collection_pk) & (items.c.updated_at < job.started_at) & ~named
 
 
 def _new_row(new: NewJob) -> dict[str, Any]:

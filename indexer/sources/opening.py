@@ -1,6 +1,7 @@
 """Catalogues opened: what a file is, by its first bytes before its name."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def read_source(
     *,
     name: str | None = None,
     base_url: str | None = None,
+    within: Sequence[Path] = (),
     check: Check = unchecked,
 ) -> Source:
     """Open a catalogue: its head is read, no more.
@@ -48,6 +50,7 @@ def read_source(
         mapping: The columns; guessed from their names when left out.
         name: What to show the user; what it was read from where left out.
         base_url: Where the file was fetched from; relative names of pictures are then joined to it.
+        within: Folders in which a file may name pictures on the disk; only its own folder where left out.
         check: Called for each block that is read of a file, now and later; what it raises ends that.
 
     Raises:
@@ -55,12 +58,13 @@ def read_source(
     """
     found = find(path)
     name = name or (without_secrets(base_url) if base_url else str(found.path))
-    place = at_url(base_url) if base_url else on_disk(found.path.parent)
     try:
+        folder = found.path if found.path.is_dir() else found.path.parent
+        place = at_url(base_url) if base_url else on_disk(folder, within)
         if found.shards:
             return _shards(name, found.shards, mapping, place, check)
         if found.path.is_dir():
-            return _pictures(name, found.path, mapping)
+            return _pictures(name, found.path, mapping, place)
         named = url_parts(base_url).path if base_url else found.path.name
         return _file(name, found.path, mapping, place, named, check)
     except OSError as error:
@@ -112,9 +116,9 @@ def _shards(name: str, shards: tuple[Path, ...], mapping: Mapping | None, place:
     return Source(name, check_mapping(name, table.columns, mapping or table.guess_mapping()), table, place)
 
 
-def _pictures(name: str, folder: Path, mapping: Mapping | None) -> Source:
+def _pictures(name: str, folder: Path, mapping: Mapping | None, place: Place) -> Source:
     checked = check_mapping(name, PICTURE_COLUMNS, mapping or PICTURE_MAPPING)
-    return Source(name, checked, PicturesTable(folder), on_disk(folder))
+    return Source(name, checked, PicturesTable(folder), place)
 
 
 def _zip(name: str, path: Path, mapping: Mapping | None, check: Check) -> Source:

@@ -1,7 +1,7 @@
 """Where the pictures are that a catalogue names: on the disk beside it, or at the URL it came from."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -67,9 +67,10 @@ def find_image(named: str, find: Find) -> bytes | Path | str | None:
     return named
 
 
-def on_disk(folder: Path) -> Place:
-    """Pictures are files within a folder."""
-    return lambda: nullcontext(partial(_file, folder, folder.resolve()))
+def on_disk(folder: Path, within: Sequence[Path] = ()) -> Place:
+    """Pictures are files, named from a folder or by absolute paths, in that folder or in those of `within` instead."""
+    allowed = [root.resolve() for root in within or (folder,)]
+    return lambda: nullcontext(partial(_file, folder, allowed))
 
 
 def at_url(base_url: str) -> Place:
@@ -113,17 +114,17 @@ def _object_url(scheme: str, bucket: str, path: list[str]) -> str:
     return f"{scheme}://{bucket}/{'/'.join(path)}"  # a key is taken as it is written
 
 
-def _file(folder: Path, root: Path, named: str) -> Path:
+def _file(folder: Path, allowed: Sequence[Path], named: str) -> Path:
     shown = shortened(named)
     try:
         path = (folder / named).resolve()
         if "\\" in named and not path.exists():
             path = (folder / named.replace("\\", "/")).resolve()
-        is_inside, is_file = path.is_relative_to(root), path.is_file()
+        is_inside, is_file = any(map(path.is_relative_to, allowed)), path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long a name, a NUL in it, a circle of links
         raise ValueError(f"the image {shown!r} is not a path") from error
     if not is_inside:
-        raise ValueError(f"the image {shown!r} is outside the catalogue's folder")
+        raise ValueError(f"the image {shown!r} is outside the folders that its catalogue may name")
     if not is_file:
         raise ValueError(f"the image {shown!r} does not exist")
     return path

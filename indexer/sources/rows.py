@@ -21,7 +21,7 @@ class Row:
 
     Args:
         number: Its place among the rows, from 1, the same in every run: where reading can go on.
-        image: Encoded bytes that lie in the catalogue, a file within its folder, or a `data:` URI or a URL, which
+        image: Encoded bytes that lie in the catalogue, a file that it may name, or a `data:` URI or a URL, which
             nobody has fetched yet.
         image_fault: Why there is no `image` although the row names one; the rest of the row is good.
     """

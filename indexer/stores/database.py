@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     Boolean,
     Column,
     Connection,
@@ -283,7 +284,7 @@ def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _open_engine(path: Path) -> Engine:
     """Open or create the file. `synchronous=FULL` makes a commit durable against loss of power, not only kill -9."""
-    engine = create_engine(f"sqlite:///{path}", pool_size=16, max_overflow=48)
+    engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=16, max_overflow=48)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from indexer.errors import StorageUnavailable
@@ -15,13 +16,22 @@ log = logging.getLogger(__name__)
 
 _WRITERS = 8
 """Pictures written at a time."""
+_REMOVED = 256
+"""Pictures removed at a time; then those who wait to store one have their turn."""
+_PARTIAL = ".partial"
 
 
 class Originals:
-    """Image bytes under `folder/ab/cd/<sha256>`. Thread-safe."""
+    """Image bytes under `folder/ab/cd/<sha256>`, which nobody else writes to. Thread-safe.
+
+    What is not written to its end lies in the folder itself, so that what a killed process left there is found, and
+    removed on opening, without a look at all pictures.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        for partial in folder.glob(f"*{_PARTIAL}"):
+            _unlink(partial)
         self._lock = threading.Lock()
         self._in_flight: Counter[str] = Counter()
 
@@ -58,17 +68,12 @@ class Originals:
 
     def remove(self, candidates: Iterable[str], referenced: Callable[[set[str]], set[str]]) -> None:
         """Remove, where it can be done, those of `candidates` that nothing refers to and nobody is about to commit."""
-        with self._lock:
-            loose = {sha256 for sha256 in candidates if not self._in_flight[sha256]}
-            for sha256 in loose - referenced(loose):
-                self._remove(sha256)
-
-    def _remove(self, sha256: str) -> None:
-        """What referred to it is gone already, and stays so."""
-        try:
-            self._path(sha256).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("picture %s stays though nothing refers to it: %s", sha256, error.strerror)
+        left = iter(candidates)
+        while some := list(islice(left, _REMOVED)):
+            with self._lock:
+                loose = {sha256 for sha256 in some if not self._in_flight[sha256]}
+                for sha256 in loose - referenced(loose):
+                    _unlink(self._path(sha256))
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256[2:4] / sha256
@@ -77,7 +82,7 @@ class Originals:
         path = self._path(sha256)
         if path.exists():
             return
-        partial = path.with_name(f"{sha256}.{threading.get_ident()}.partial")
+        partial = self._folder / f"{sha256}.{threading.get_ident()}{_PARTIAL}"
         try:
             self._write_durably(path, partial, data)
         except OSError as error:
@@ -96,6 +101,14 @@ class Originals:
             os.fsync(file.fileno())
         partial.rename(path)
         sync_folder(path.parent)
+
+
+def _unlink(path: Path) -> None:
+    """Remove a file that nothing refers to, and nothing will."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("picture %s stays though nothing refers to it: %s", path.name, error.strerror)
 
 
 def sync_folder(folder: Path) -> None:

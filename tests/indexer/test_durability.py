@@ -62,6 +62,14 @@ def test_a_write_committed_before_a_crash_is_found_after_it(open_folder: Open, m
     assert collection.verify() == []
 
 
+def test_a_data_folder_may_have_any_name(tmp_path: Path, encoder: FakeEncoder) -> None:
+    for _ in range(2):
+        with Collections(tmp_path / "what? 100% #1", lambda name: encoder) as collections:
+            collections.get("default").upsert([NewItem("a", text="red")])
+            assert found(collections.get("default")) == {"a"}
+    assert [path.name for path in tmp_path.iterdir()] == ["what? 100% #1"]
+
+
 def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_try_takes_over(
     open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,13 @@ def test_chunks_end_by_bytes_too(collection: Collection, monkeypatch: pytest.Mon
     assert told.positions == [1, 2, 3, 4, 5]
 
 
+def test_what_lies_deep_in_the_metadata_counts_too(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
+    for metadata in ({"tags": ["x" * 1000]}, {"a": {"b": {"c": "x" * 1000}}}, {"sizes": list(range(100))}):
+        told = run(collection, [Row(number, str(number), None, "text", metadata) for number in (1, 2)])
+        assert told.positions == [1, 2]
+
+
 def test_the_first_bad_row_of_a_strict_run_ends_it_and_what_is_committed_stays(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

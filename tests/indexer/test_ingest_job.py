@@ -181,6 +181,17 @@ def test_a_job_goes_on_behind_the_last_committed_chunk(
     assert shop.collection.verify() == []
 
 
+def test_pictures_may_lie_anywhere_under_the_folders_that_jobs_read_from(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(picture("red"))
+    (shop.folder / "feeds").mkdir()
+    shop.path = shop.folder / "feeds" / "catalog.csv"
+    inside = [("a", "", "../red.png"), ("b", "", str(shop.folder / "green.png"))]
+    job = shop.run([*inside, ("c", "text", "../../secret.png"), ("d", "text", str(tmp_path / "secret.png"))])
+
+    assert counts(job) == {"created": 4, "warnings": 2}
+    assert [item.modalities for item in shop.collection.items(10)[0]] == [("image",)] * 2 + [("text",)] * 2
+
+
 def test_a_sync_deletes_what_the_catalogue_no_longer_holds(shop: Shop) -> None:
     shop.run(texts(1, 20))
 

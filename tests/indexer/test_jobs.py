@@ -1,7 +1,9 @@
 """Jobs: one at a time per collection, in order, cancelled at any moment, resumed behind what is committed."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from queue import Queue
 
 import pytest
@@ -17,7 +19,7 @@ from indexer.errors import (
 )
 from indexer.jobs import runner as module
 from indexer.jobs.runner import Jobs, Run
-from indexer.jobs.store import ChunkReport, Job
+from indexer.jobs.store import ChunkReport, Job, RowReport
 from indexer.types import CollectionSettings
 
 WAIT_S = 20
@@ -390,3 +392,40 @@ def test_a_key_makes_a_request_safe_to_send_again(open_jobs: OpenJobs) -> None:
         with pytest.raises(JobConflict, match=job.id):
             jobs.submit("rows", collection, request, "key")
     assert len(jobs.store.page(9)) == 2
+
+
+def test_a_worker_that_cannot_be_started_is_started_for_the_next_job(
+    open_jobs: OpenJobs, rows: Rows, ended: Queue[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    jobs = open_jobs()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            jobs.submit("rows", "a", {})
+    jobs.submit("rows", "a", {})
+    rows.let(2 * ROWS)
+    assert [take(jobs, ended).state for _ in range(2)] == ["succeeded", "succeeded"]
+
+
+def test_who_reads_a_report_slowly_does_not_hold_up_the_database(
+    open_jobs: OpenJobs, collections: Collections, ended: Queue[Job], tmp_path: Path
+) -> None:
+    bad = [RowReport("error", row, str(row), "row-invalid", "no id") for row in range(1, 2501)]
+
+    def report_all(run: Run) -> None:
+        with collections.database.write() as connection:
+            run.record(ChunkReport(2500, 0.5, {"failed": 2500}, bad), connection)
+
+    jobs = open_jobs(work=report_all)
+    jobs.submit("rows", "a", {})
+    report = jobs.store.errors(take(jobs, ended))
+
+    assert next(report) == bad[0]
+    with sqlite3.connect(tmp_path / "data" / "catalogue.db", timeout=0) as connection:
+        is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.close()
+    assert not is_busy
+    assert list(report) == bad[1:]

@@ -75,7 +75,7 @@ def ids(place: Place) -> list[str]:
 
 
 def images(place: Place) -> list[object]:
-    rows: list[Row | BadRow] = list(read_source(place.path, base_url=place.base_url))
+    rows: list[Row | BadRow] = list(read_source(place.path, base_url=place.base_url, within=place.picture_folders))
     return [row.image if isinstance(row, Row) else row.detail for row in rows]
 
 
@@ -150,7 +150,8 @@ def test_links_within_the_allowed_folders_are_followed(open_locations: Open, sho
     (tmp_path / "more" / "a.csv").write_bytes(CSV)
     (shop / "a.csv").symlink_to(tmp_path / "more" / "a.csv")
     (tmp_path / "alias").symlink_to(shop)
-    assert ids(open_locations(str(tmp_path / "more")).open(str(shop / "a.csv"), "job")) == ["1", "2"]
+    place = open_locations(str(tmp_path / "more")).open(str(shop / "a.csv"), "job")
+    assert (place.name, ids(place)) == (str(shop / "a.csv"), ["1", "2"])
     root_by_its_link = open_locations(str(tmp_path / "alias"), str(tmp_path / "more"))
     assert ids(root_by_its_link.open(str(tmp_path / "alias" / "a.csv"), "job")) == ["1", "2"]
     with pytest.raises(SourceForbidden):
@@ -170,7 +171,25 @@ def test_no_file_of_an_allowed_folder_may_lead_out_of_it(locations: Locations, s
         locations.open(str(shop / "b" / "s-{1..1}.tar"), "job")
 
 
-def test_a_picture_beside_the_catalogue_may_not_lead_out_of_its_folder(
+def test_a_picture_may_lie_anywhere_under_the_allowed_folders(open_locations: Open, shop: Path, tmp_path: Path) -> None:
+    for folder in ("feeds", "photos", "feeds/linked"):
+        (shop / folder).mkdir()
+    (tmp_path / "more").mkdir()
+    for path in (shop / "photos" / "a.png", tmp_path / "more" / "b.png", tmp_path / "secret.png"):
+        path.write_bytes(picture("red"))
+    a, b = shop / "photos" / "a.png", tmp_path / "more" / "b.png"
+    (shop / "feeds" / "link.png").symlink_to(b)
+    (shop / "feeds" / "linked" / "photos").symlink_to(shop / "photos")
+    (shop / "feeds" / "secret.png").symlink_to(tmp_path / "secret.png")
+    names = ["../photos/a.png", "..\\photos\\a.png", str(a), str(b), "link.png", "linked/photos/a.png"]
+    outside = ["secret.png", "../../secret.png", str(tmp_path / "secret.png"), str(tmp_path / "none.png")]
+    rows = "".join(f"{n},red,{name}\n" for n, name in enumerate([*names, *outside]))
+    (shop / "feeds" / "a.csv").write_text("id,title,image\n" + rows)
+    place = open_locations(str(tmp_path / "more")).open(str(shop / "feeds" / "a.csv"), "job")
+    assert images(place) == [a, a, a, b, b, a, None, None, None, None]
+
+
+def test_a_picture_beside_the_catalogue_may_not_lead_out_of_the_allowed_folders(
     locations: Locations, shop: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "secret.png").write_bytes(picture("red"))
@@ -179,8 +198,7 @@ def test_a_picture_beside_the_catalogue_may_not_lead_out_of_its_folder(
     names = ["mine.png", "link.png", "../secret.png", str(tmp_path / "secret.png"), "file:///etc/passwd"]
     (shop / "a.csv").write_text("id,title,image\n" + "".join(f"{n},red,{name}\n" for n, name in enumerate(names)))
     assert images(locations.open(str(shop / "a.csv"), "job")) == [shop / "mine.png", None, None, None, None]
-    pictures = {row.id: row for row in read_source(locations.open(str(shop), "job").path) if isinstance(row, Row)}
-    assert (pictures["mine.png"].image, pictures["link.png"].image) == (shop / "mine.png", None)
+    assert images(locations.open(str(shop), "job")) == [None, shop / "mine.png"]
 
 
 def test_a_pipe_is_no_catalogue(locations: Locations, shop: Path) -> None:
