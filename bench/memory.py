@@ -135,8 +135,12 @@ def _report(samples: list[Sample], seconds: float) -> None:
         sample = next(sample for sample in samples if sample.rows >= rows * tenth / 10)
         print(f"{sample.rows:>10,}{sample.own / MIB:>10.0f}{sample.mapped / MIB:>12.0f}")
     warm = [sample for sample in samples if sample.rows >= WARM_UP * rows]
-    totals = [sample.own + sample.mapped for sample in warm]
-    print(f"after {warm[0].rows:,} rows: at most {max(totals) / totals[0] - 1:+.1%} of what it was then")
+    totals = np.array([sample.own + sample.mapped for sample in warm]) / MIB
+    middle = float(np.median(totals))
+    print(
+        f"after {warm[0].rows:,} rows: {middle:.0f} MiB in the median of {len(warm)} samples, "
+        f"{totals.min() / middle - 1:+.1%} to {totals.max() / middle - 1:+.1%}"
+    )
 
 
 def _draw(samples: list[Sample], path: Path) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 MIN_COMPACTION = 4096
 """Vectors in the delta segment, or hidden ones in a built one, before a compaction is worth its while."""
 
-MAX_DELTA = 4 * MIN_COMPACTION
+MAX_DELTA = 2 * MIN_COMPACTION
 """Vectors in the delta segment from which the next write takes the time to write it to disk."""
 
 GROWTH = 2
