@@ -63,7 +63,7 @@ class RandomEncoder:
 
 
 def run(rows: int = ROWS, plot: Path | None = None) -> None:
-    """Print how the memory goes, and draw it."""
+    """Print how the memory goes, and draw it if asked to, which needs matplotlib."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_catalogue(folder / "catalogue.jsonl", rows)
@@ -151,6 +151,7 @@ def _draw(samples: list[Sample], path: Path) -> None:
     axes.plot(rows, [sample.own / MIB for sample in samples], label="its own")
     axes.plot(rows, [(sample.own + sample.mapped) / MIB for sample in samples], label="with files that are mapped")
     axes.set(xlabel="rows taken in", ylabel="memory of the server, MiB", ylim=(0, None))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.legend()
     figure.savefig(path, dpi=150)
 

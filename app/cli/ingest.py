@@ -114,7 +114,12 @@ def _require_collection(client: Client, name: str) -> None:
 
 def _describe(source: "Source") -> str:
     mapping = source.mapping
-    parts = {"id": mapping.id, "image": mapping.image, "text": mapping.text, "metadata": ", ".join(mapping.metadata)}
+    parts = {
+        "id": mapping.id,
+        "image": mapping.image,
+        "text": mapping.text,
+        "metadata": ", ".join(mapping.metadata or ()),
+    }
     columns = "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
     return columns or "rows by their numbers"
 

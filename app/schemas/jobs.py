@@ -28,7 +28,9 @@ class Mapping(Schema):
     id: Column | None = Field(default=None, description="Without one an item's id is the number of its row.")
     image: Column | None = None
     text: Column | None = None
-    metadata: tuple[Column, ...] = Field(default=(), max_length=1000)
+    metadata: tuple[Column, ...] | None = Field(
+        default=None, max_length=1000, description="All other columns when left out."
+    )
 
 
 class IngestOptions(Schema):

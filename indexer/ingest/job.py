@@ -115,15 +115,18 @@ def _delete_unnamed(run: Run, expected: int | None) -> None:
     """Delete what no row named, a chunk per transaction.
 
     Raises:
-        DeletesUnconfirmed: It is more than a tenth of the collection, and not what the request expects.
+        DeletesUnconfirmed: It is more than the request expects, and more than a tenth of the collection or perhaps
+            what rows name that cannot be read.
     """
     job = run.store.get(run.job.id)
-    left, deleted = run.store.count_unnamed(job), job.progress.deleted
-    before = run.collection.info().items + deleted
-    if left + deleted > FREE_DELETES * before and left + deleted > (expected or 0):
+    deleted = job.progress.deleted
+    count, before = run.store.count_unnamed(job) + deleted, run.collection.info().items + deleted
+    nameless = run.store.count_nameless(job)
+    if count > (0 if nameless else FREE_DELETES * before) and count > (expected or 0):
+        unread = f" ({nameless:,} of its rows cannot be read, and may be about some of them)" if nameless else ""
         raise DeletesUnconfirmed(
-            f"the catalogue no longer holds {left + deleted:,} of the collection's {before:,} items; its rows were "
-            f"taken in, and nothing was deleted. If that is meant, send it again with expect_deletes {left + deleted}"
+            f"the catalogue no longer holds {count:,} of the collection's {before:,} items{unread}; its rows were "
+            f"taken in, and nothing was deleted. If that is meant, send it again with expect_deletes {count}"
         )
     last: str | None = ""
     while last is not None:

@@ -226,6 +226,12 @@ class JobStore:
             yield from (RowReport(row.level, row.row, row.id, row.code, row.detail) for row in rows)
             last = rows[-1].pk
 
+    def count_nameless(self, job: Job) -> int:
+        """Rows that could not be read so far as to tell which item they name."""
+        mine = (job_errors.c.job_pk == job.pk) & (job_errors.c.id == "")
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(job_errors).where(mine)).scalar_one()
+
     def count_unnamed(self, job: Job) -> int:
         """Items of the collection, older than the job's start, that none of its rows named."""
         with self._database.read() as connection:

@@ -11,7 +11,7 @@ from indexer.sources.encodings import SAMPLE_BYTES, bad_byte, sniff
 from indexer.sources.mapping import Mapping
 from indexer.sources.mapping import guess_mapping as guess
 from indexer.sources.rows import Record
-from indexer.sources.streams import MAX_ROW_CHARACTERS, Check, Lines, Opener, RowTooLong, count, head
+from indexer.sources.streams import MAX_ROW_CHARACTERS, BreaksOff, Check, Lines, Opener, RowTooLong, count, head
 from indexer.sources.values import readable, typed
 
 _DELIMITERS = ",;\t|"
@@ -95,7 +95,8 @@ def _not_text(byte: int, column: str, encoding: str) -> str:
 def _rows(lines: Lines) -> Iterator[list[str] | str]:
     """The header and the rows; words for one that cannot be read. Lines without any cell are no rows."""
     csv.field_size_limit(MAX_ROW_CHARACTERS)  # of all readers in the process, and by default 131,072
-    reader = csv.reader(lines, delimiter=_delimiter(lines))
+    delimiter = _delimiter(lines)
+    reader = csv.reader(lines, delimiter=delimiter)
     while True:
         lines.begin_row()
         try:
@@ -105,8 +106,21 @@ def _rows(lines: Lines) -> Iterator[list[str] | str]:
             continue
         if row is None:
             return
+        if _ends_in_a_quote(lines.row, delimiter):
+            raise BreaksOff("the file ends within a quoted cell; is it cut off, or a quote missing?")
         if row:
             yield row
+
+
+def _ends_in_a_quote(row: list[str], delimiter: str) -> bool:
+    """Whether a row's last cell has no closing quote, which makes it take in all lines up to the end of the file."""
+    if sum(line.count('"') for line in row) % 2 == 0:
+        return False
+    try:
+        list(csv.reader(row, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "end of data" in str(error)
+    return False
 
 
 def _delimiter(lines: Lines) -> str:

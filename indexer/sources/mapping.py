@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from indexer.errors import SourceInvalid
 
@@ -17,7 +17,7 @@ _WITHIN_AN_IMAGE = ("bytes", "url", "src", "href", "path")
 
 @dataclass(frozen=True)
 class Mapping:
-    """Which columns hold what; all others that are in `metadata` are kept as metadata.
+    """Which columns hold what; those in `metadata` are kept as metadata, where that is None all others.
 
     A field of a nested column is named with dots, `image.bytes`.
     """
@@ -25,34 +25,47 @@ class Mapping:
     id: str | None
     image: str | None
     text: str | None
-    metadata: tuple[str, ...] = ()
+    metadata: tuple[str, ...] | None = None
 
 
 def guess_mapping(columns: Sequence[str]) -> Mapping:
     """Columns by their usual names, however they are spelled; every other column becomes metadata."""
     spelled = {_plain(column): column for column in reversed(columns) if column.strip()}
     id_, image, text = _first(spelled, _IDS), _guess_image(spelled), _first(spelled, _TEXTS)
-    chosen = [column for column in (id_, image, text) if column]
-    return Mapping(id_, image, text, tuple(_unchosen(columns, columns, chosen)))
+    mapping = Mapping(id_, image, text)
+    return replace(mapping, metadata=tuple(_unchosen(columns, columns, _roles(mapping))))
 
 
 def guess_nested(columns: Sequence[str], kept: Sequence[str]) -> Mapping:
     """As `guess_mapping`; the metadata come from `kept`, whole objects where no role takes a field of theirs."""
     guess = guess_mapping(columns)
-    chosen = [column for column in (guess.id, guess.image, guess.text) if column]
-    return Mapping(guess.id, guess.image, guess.text, tuple(_unchosen(kept, columns, chosen)))
+    return replace(guess, metadata=tuple(_unchosen(kept, columns, _roles(guess))))
 
 
-def check_mapping(name: str, columns: Sequence[str], mapping: Mapping) -> Mapping:
-    """The mapping, if the catalogue has its columns and an item can come of them; else raises `SourceInvalid`."""
+def check_mapping(name: str, columns: Sequence[str], given: Mapping | None, guess: Mapping) -> Mapping:
+    """The given mapping or the guess, whole, if the catalogue has its columns and an item can come of them.
+
+    Raises:
+        SourceInvalid: It has not, or none can.
+    """
+    mapping = given or guess
+    if mapping.metadata is None:
+        kept = [*(guess.metadata or ()), *(column for column in _roles(guess) if not column.startswith("__"))]
+        mapping = replace(mapping, metadata=tuple(_unchosen(kept, columns, _roles(mapping))))
     known = set(columns)
-    named = [column for column in (mapping.id, mapping.image, mapping.text, *mapping.metadata) if column]
+    named = [*_roles(mapping), *(mapping.metadata or ())]
     missing = [name for name in named if name not in known and not _is_object(name, columns)]
     if missing:
         raise SourceInvalid(f"{name} has no column {_listed(missing)}; it has {_listed(columns)}")
     if mapping.image is None and mapping.text is None:
-        raise SourceInvalid(f"{name} has no column for images or texts among {_listed(columns)}; name them")
+        raise SourceInvalid(
+            f"{name} has no column for images or texts among {_listed(columns)}; name them in a mapping"
+        )
     return mapping
+
+
+def _roles(mapping: Mapping) -> list[str]:
+    return [column for column in (mapping.id, mapping.image, mapping.text) if column]
 
 
 def _plain(column: str) -> str:

@@ -96,10 +96,10 @@ def _table(name: str, open_: Opener, mapping: Mapping | None, place: Place, name
         return _parquet(name, open_, mapping, place)
     if _is_json(start, named):
         json_lines = JsonLinesTable.inspect(name, open_)
-        checked = check_mapping(name, json_lines.columns, mapping or json_lines.guess_mapping())
+        checked = check_mapping(name, json_lines.columns, mapping, json_lines.guess_mapping())
         return Source(name, checked, json_lines, place)
     table = CsvTable.inspect(name, open_)
-    checked = check_mapping(name, table.columns, mapping or table.guess_mapping())
+    checked = check_mapping(name, table.columns, mapping, table.guess_mapping())
     return Source(name if table.is_utf8 else f"{name} (read as {table.encoding})", checked, table, place)
 
 
@@ -107,24 +107,24 @@ def _parquet(name: str, open_: Opener, mapping: Mapping | None, place: Place) ->
     from indexer.sources.parquet import ParquetTable  # pyarrow takes a third of a second
 
     table = ParquetTable.inspect(name, open_)
-    checked = check_mapping(name, table.columns, mapping or table.guess_mapping())
+    checked = check_mapping(name, table.columns, mapping, table.guess_mapping())
     return Source(name, checked, table.reading(checked), place)
 
 
 def _shards(name: str, shards: tuple[Path, ...], mapping: Mapping | None, place: Place, check: Check) -> Source:
     table = ShardsTable.inspect(name, shards, check)
-    return Source(name, check_mapping(name, table.columns, mapping or table.guess_mapping()), table, place)
+    return Source(name, check_mapping(name, table.columns, mapping, table.guess_mapping()), table, place)
 
 
 def _pictures(name: str, folder: Path, mapping: Mapping | None, place: Place) -> Source:
-    checked = check_mapping(name, PICTURE_COLUMNS, mapping or PICTURE_MAPPING)
+    checked = check_mapping(name, PICTURE_COLUMNS, mapping, PICTURE_MAPPING)
     return Source(name, checked, PicturesTable(folder), place)
 
 
 def _zip(name: str, path: Path, mapping: Mapping | None, check: Check) -> Source:
     member = find_catalogue(name, path, CATALOGUES)
     if member is None:
-        checked = check_mapping(name, PICTURE_COLUMNS, mapping or PICTURE_MAPPING)
+        checked = check_mapping(name, PICTURE_COLUMNS, mapping, PICTURE_MAPPING)
         return Source(name, checked, ArchiveTable(path), partial(pictures_within, path, ""))
     place = partial(pictures_within, path, member.rpartition("/")[0])
     packed = member.endswith((".gz", ".zst"))

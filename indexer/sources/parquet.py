@@ -54,7 +54,7 @@ class ParquetTable:
 
     def reading(self, mapping: Mapping) -> Self:
         """The same file, of which only what is mapped is read."""
-        named = (mapping.id, mapping.image, mapping.text, *mapping.metadata)
+        named = (mapping.id, mapping.image, mapping.text, *(mapping.metadata or ()))
         needed = tuple(dict.fromkeys(name for name in named if name))
         return type(self)(self.open, self.columns, self.names, needed)
 

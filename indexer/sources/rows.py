@@ -130,7 +130,7 @@ def _row(record: Record, mapping: Mapping, table: Table, find: Find) -> Row | Ba
             raise ValueError(record.fault)
         if mapping.id:
             id_ = _id(lookup(cells, mapping.id), mapping.id)
-        text, metadata = _text(cells, mapping.text), _metadata(cells, mapping.metadata, table)
+        text, metadata = _text(cells, mapping.text), _metadata(cells, mapping.metadata or (), table)
     except ValueError as error:
         return BadRow(number, id_, str(error))
     try:

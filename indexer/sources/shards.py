@@ -54,7 +54,7 @@ class ShardsTable:
         image = IMAGE if IMAGE in self.columns else guess.image
         text = TEXT if TEXT in self.columns else guess.text
         again = [column for column in (guess.image, guess.text) if column and column not in (image, text)]
-        return Mapping(guess.id or KEY, image, text, (*again, *guess.metadata))
+        return Mapping(guess.id or KEY, image, text, (*again, *(guess.metadata or ())))
 
     def records(self, after: int) -> Iterator[Record]:
         """The samples after a number; of those before only the members' headers are read."""

@@ -166,8 +166,9 @@ class Lines:
         return self
 
     def begin_row(self) -> None:
-        """The limits count from here."""
-        self._characters, self._lines = 0, 0
+        """The limits count from here; `row` holds the lines from here on."""
+        self._characters = 0
+        self.row: list[str] = []
 
     def give_again(self, line: str) -> None:
         """Let the next line be this one."""
@@ -180,11 +181,11 @@ class Lines:
         if not line:
             raise StopIteration
         self._characters += len(line)
-        self._lines += 1
+        self.row.append(line)
         if self._characters >= MAX_ROW_CHARACTERS:
             self._skip_line(line)
             raise RowTooLong(f"the row is longer than {MAX_ROW_CHARACTERS:,} characters; is a quote missing?")
-        if self._max_lines is not None and self._lines > self._max_lines:
+        if self._max_lines is not None and len(self.row) > self._max_lines:
             raise RowTooLong(f"the row goes over more than {self._max_lines:,} lines; is a quote missing?")
         return line
 

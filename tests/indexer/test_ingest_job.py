@@ -256,6 +256,37 @@ def test_more_than_a_tenth_is_deleted_only_by_its_number(shop: Shop, left: int, 
     assert len(shop.ids) == left
 
 
+@pytest.mark.parametrize("damaged", ['{"id": "p20", "title": "red thi', "[]", '{"title": "red thing 20"}'])
+def test_a_sync_does_not_delete_what_a_row_that_cannot_be_read_may_be_about(shop: Shop, damaged: str) -> None:
+    shop.path = shop.folder / "catalog.jsonl"
+    lines = [f'{{"id": "p{number}", "title": "red thing {number}"}}' for number in range(1, 21)]
+    shop.path.write_text("\n".join(lines))
+    shop.submit()
+    assert shop.end().progress.created == 20
+
+    shop.path.write_text("\n".join([*lines[:19], damaged]))
+    shop.submit(mode="sync")
+    job = shop.end()
+
+    assert job.error is not None
+    assert (job.error["code"], len(shop.ids)) == ("deletes-unconfirmed", 20)
+    assert "1 of its rows cannot be read" in job.error["detail"]
+    shop.submit(mode="sync", expect_deletes=1)
+    assert (shop.end().progress.deleted, len(shop.ids)) == (1, 19)
+
+
+def test_a_catalogue_that_ends_within_a_quote_deletes_nothing(shop: Shop) -> None:
+    shop.run(texts(1, 20))
+    shop.path.write_text(shop.path.read_text().replace("p19,", 'p19,"'))
+
+    shop.submit(mode="sync")
+    job = shop.end()
+
+    assert job.error is not None
+    assert (job.error["code"], len(shop.ids)) == ("source-invalid", 20)
+    assert "up to row 18 only: the file ends within a quoted cell" in job.error["detail"]
+
+
 def test_a_sync_keeps_what_was_stored_while_it_ran(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.run(texts(1, 20))
     count_unnamed = JobStore.count_unnamed

@@ -32,7 +32,7 @@ def test_pictures_of_hugging_face_are_found(tmp_path: Path) -> None:
     source = read_source(write(tmp_path, rows))
     assert source.mapping == Mapping(None, "image", "label", ("n",))
     assert [row.image for row in source if isinstance(row, Row)] == [picture("red"), tmp_path / "b.png", None]
-    named = read_source(tmp_path / "a.parquet", Mapping(None, "image.bytes", None))
+    named = read_source(tmp_path / "a.parquet", Mapping(None, "image.bytes", None, ()))
     assert [row.image for row in named if isinstance(row, Row)] == [picture("red"), None, None]
 
 
@@ -122,7 +122,7 @@ def test_only_mapped_columns_are_read(tmp_path: Path) -> None:
     column = pq.ParquetFile(path).metadata.row_group(0).column(2)
     start = column.dictionary_page_offset or column.data_page_offset
     path.write_bytes(data[:start] + b"\xff" * 20 + data[start + 20 :])
-    assert list(read_source(path, Mapping("id", None, "title"))) == [Row(1, "1", None, "a", {})]
+    assert list(read_source(path, Mapping("id", None, "title", ()))) == [Row(1, "1", None, "a", {})]
 
 
 @pytest.mark.parametrize("end", [b"PAR1", b"\xff\xff\xff\x7fPAR1", b"\x08\x00\x00\x00PAR1", b""])
@@ -138,4 +138,4 @@ def test_a_column_that_grows_beyond_all_measure_breaks_off(tmp_path: Path, monke
     path = write(tmp_path, table, compression="zstd")
     with pytest.raises(SourceInvalid, match="'title' grows to more than 200 times"):
         list(read_source(path))
-    assert len(list(read_source(path, Mapping("id", None, "id")))) == 2  # what nobody asks for is not read
+    assert len(list(read_source(path, Mapping("id", None, "id", ())))) == 2  # what nobody asks for is not read

@@ -48,13 +48,13 @@ def test_a_sample_is_its_members(tmp_path: Path) -> None:
     assert first == Row(1, "x1", b"jpg", "Café", {"caption": "json", "size": {"eu": 1}, "cls": 7})
     assert second == Row(2, "2", b"png", None, {})
     assert isinstance(bad, BadRow)  # it has no sku
-    keys = read_source(path, Mapping("__key__", "__image__", "__text__"))
+    keys = read_source(path, Mapping("__key__", "__image__", "__text__", ()))
     assert [row.id for row in keys] == ["train/001", "train/002", "a.b/003"]
 
 
 def test_without_json_and_texts_the_key_is_the_id(tmp_path: Path) -> None:
     source = read_source(write(tmp_path / "a.tar", ("1.jpg", b"a"), ("2.jpg", b"b")))
-    assert source.mapping == Mapping("__key__", "__image__", None)
+    assert source.mapping == Mapping("__key__", "__image__", None, ())
     assert list(source) == [Row(1, "1", b"a", None, {}), Row(2, "2", b"b", None, {})]
 
 
