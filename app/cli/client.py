@@ -6,12 +6,13 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-import httpx
-
 from app.cli.console import CommandFailed
+
+if TYPE_CHECKING:
+    import httpx
 
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
@@ -32,6 +33,8 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str | None, *, attempts: int = 1, timeout_s: float = 300.0) -> None:
+        import httpx  # a quarter of a second, which `--help` need not wait for
+
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # A proxy from the environment is for far servers; it could not reach this machine's own.
         self._http = httpx.Client(
@@ -70,7 +73,9 @@ class Client:
 
     def _request(
         self, method: str, path: str, json: object, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
+        import httpx
+
         for attempt in range(self._attempts):
             last = attempt == self._attempts - 1
             pause_s = min(0.5 * 2**attempt, 10.0)
@@ -103,7 +108,7 @@ def data_uri(picture: Path | bytes) -> str:
     return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
-def _accepted(response: httpx.Response) -> httpx.Response:
+def _accepted(response: "httpx.Response") -> "httpx.Response":
     if response.is_success:
         return response
     try:
@@ -114,7 +119,7 @@ def _accepted(response: httpx.Response) -> httpx.Response:
     raise RequestRefused(response.status_code, detail)
 
 
-def _asked_pause_s(response: httpx.Response) -> float:
+def _asked_pause_s(response: "httpx.Response") -> float:
     value = response.headers.get("retry-after", "")
     return min(float(value), 60.0) if value.isdigit() else 0.0
 

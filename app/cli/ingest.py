@@ -122,6 +122,6 @@ def _describe(source: "Source") -> str:
 def _print_report(report: "IngestReport") -> None:
     out.print(report.summary(), highlight=False)
     for row in report.rows[:SHOWN_ROWS]:
-        err.print(f"  row {row.row} ({row.id}): {row.detail}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"  row {row['row']} ({row['id']}): {row['detail']}", highlight=False, markup=False, soft_wrap=True)
     if len(report.rows) > SHOWN_ROWS:
         err.print(f"  and {len(report.rows) - SHOWN_ROWS} more; --json lists all", highlight=False)

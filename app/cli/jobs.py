@@ -11,7 +11,7 @@ from app.cli.console import out, print_json
 from app.cli.following import check_success, follow
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
 from app.cli.report import IngestReport
-from indexer.jobs.store import State
+from indexer.jobs.states import State
 
 cli = typer.Typer(help="List, follow and cancel the jobs of a running server.", no_args_is_help=True)
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from app.cli.client import Client, RequestRefused, data_uri
 from app.cli.progress import ingest_progress
-from app.cli.report import IngestReport
-from indexer.jobs.store import RowReport
+from app.cli.report import IngestReport, RowReport
 from indexer.sources import BadRow, Row, Source
 
 BATCH_ITEMS = 64
@@ -71,7 +70,9 @@ def _count(outcome: _Outcome, report: IngestReport) -> None:
         if "error" in result:
             problem = result["error"]
             code = problem.get("type", "row-refused")
-            report.fail(RowReport("error", entry.number, entry.item["id"], code, problem["detail"]))
+            report.fail(
+                RowReport(level="error", row=entry.number, id=entry.item["id"], code=code, detail=problem["detail"])
+            )
         else:
             report.count(result["status"])
 
@@ -79,16 +80,16 @@ def _count(outcome: _Outcome, report: IngestReport) -> None:
 def _entries(source: Iterable[Row | BadRow], report: IngestReport) -> Iterator[_Entry]:
     for row in source:
         if isinstance(row, BadRow):
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.detail))
+            report.fail(RowReport(level="error", row=row.number, id=row.id, code="row-invalid", detail=row.detail))
             continue
         if row.image_fault:
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.image_fault))
+            report.fail(RowReport(level="error", row=row.number, id=row.id, code="row-invalid", detail=row.image_fault))
             continue
         try:
             yield _entry(row)
         except OSError as error:
             detail = f"the picture cannot be read: {error.strerror}"
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", detail))
+            report.fail(RowReport(level="error", row=row.number, id=row.id, code="row-invalid", detail=detail))
 
 
 def _entry(row: Row) -> _Entry:

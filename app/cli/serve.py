@@ -13,9 +13,9 @@ import typer
 
 from app.cli.console import CommandFailed, err
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings
-from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.settings import Settings
     from app.state import Resources
 
 
@@ -44,7 +44,7 @@ def serve(
         run_server(resources, listener, access_log=True)
 
 
-def refuse_strangers(settings: Settings) -> None:
+def refuse_strangers(settings: "Settings") -> None:
     """Raise unless the server answers this machine only, or has a key, or is meant to be open."""
     if settings.api_key or settings.allow_anonymous or _is_loopback(settings.host):
         return
@@ -54,7 +54,7 @@ def refuse_strangers(settings: Settings) -> None:
     )
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: "Settings") -> socket.socket:
     """A listening socket, so that a taken port is told before the model is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -205,3 +208,25 @@ def test_the_sample_is_drawn(run: Run, tmp_path: Path) -> None:
 
     assert ran.code == 0
     assert len((tmp_path / "sample" / "catalog.csv").read_text().splitlines()) == 4
+
+
+SERVER_PACKAGES = "faiss fastapi numpy onnxruntime PIL pyarrow sqlalchemy"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("jobs", "list"), ("search", "red"), ("ingest", "/x", "--on-server")]
+)
+def test_a_client_loads_nothing_that_only_a_server_needs(server_url: str, arguments: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+from app.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *[name for name in {SERVER_PACKAGES.split()} if name in sys.modules])
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "SIGHTLINE_URL": server_url}
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout.splitlines()[-1] == "loaded:"
