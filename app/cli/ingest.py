@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.client import Client, RequestRefused, collection_path
+from app.cli.columns import describe_columns
 from app.cli.console import err, out, print_json
 from app.cli.following import check_success, follow, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
@@ -93,7 +94,7 @@ def _read(path: Path, *, quiet: bool) -> "Source":
 
     source = read_source(path)
     if not quiet:
-        err.print(f"Reading {source.name}: {_describe(source)}", highlight=False, markup=False)
+        err.print(f"Reading {source.name}: {describe_columns(vars(source.mapping))}", highlight=False, markup=False)
     return source
 
 
@@ -110,13 +111,6 @@ def _require_collection(client: Client, name: str) -> None:
         if error.status != 404:
             raise
         client.send("PUT", collection_path(name), json={})
-
-
-def _describe(source: "Source") -> str:
-    mapping = source.mapping
-    parts = {"id": mapping.id, "image": mapping.image, "text": mapping.text, "metadata": ", ".join(mapping.metadata)}
-    columns = "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
-    return columns or "rows by their numbers"
 
 
 def _print_report(report: "IngestReport") -> None:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,7 @@ def test_a_request_that_is_sent_again_makes_one_job(run: Run, shop: Path, monkey
     assert (ran.code, ran.json, len(keys), len(set(keys))) == (0, {"id": "1"}, 2, 1)
 
 
-def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
+def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path) -> None:
     first = start(run, server_url, shop)["id"]
     assert run("jobs", "follow", first, "--url", server_url).code == 0
     (shop / "catalog.csv").unlink()
@@ -162,6 +162,83 @@ def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path, monkey
     shown = run("jobs", "show", second, "--url", server_url)
     assert (shown.code, second in shown.out, "source-invalid: " in shown.out) == (0, True, True)
     assert run("jobs", "show", first, "--url", server_url, "--json").json["progress"]["created"] == 2
+
+
+def test_a_listed_job_has_its_whole_id_on_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    job = a_job("83cf9351" * 4, state="failed")
+    with serve({"/v1/jobs?limit=20": answer(json.dumps({"jobs": [job]}).encode())}) as server:
+        heading, line = run("jobs", "list", "--url", server.url).out.splitlines()
+
+    assert heading.split() == ["id", "collection", "state", "rows", "failed", "warnings", "created", "source"]
+    assert line.split() == [
+        job["id"],
+        "default",
+        "failed",
+        *["1", "of", "?", "0", "1", "2026-05-04", "10:00:00"],
+        job["source"],
+    ]
+
+
+def test_a_job_is_shown_with_all_that_there_is_to_tell(run: Run) -> None:
+    job = a_job("83cf9351" * 4, state="failed", error={"code": "source-invalid", "detail": "the file is empty"})
+    with serve({f"/v1/jobs/{job['id']}": answer(json.dumps(job).encode())}) as server:
+        shown = run("jobs", "show", job["id"], "--url", server.url).out
+
+    assert dict(line.split(maxsplit=1) for line in shown.splitlines()) == {
+        "id": job["id"],
+        "kind": "ingest",
+        "collection": "default",
+        "state": "failed",
+        "source": job["source"],
+        "columns": "id from sku; text from title; metadata from price, brand",
+        "rows": "1 rows: 1 created, 0 updated, 0 unchanged, 0 failed, 1 stored in part",
+        "created": "2026-05-04 10:00:00",
+        "started": "2026-05-04 10:00:01",
+        "error": "source-invalid: the file is empty",
+    }
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(run: Run, server_url: str, shop: Path) -> None:
+    job = start(run, server_url, shop)["id"]
+
+    followed = run("jobs", "follow", job[:8], "--url", server_url)
+
+    assert (followed.code, followed.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+    assert run("jobs", "show", job[:8], "--url", server_url, "--json").json["id"] == job
+    assert run("jobs", "errors", job[:8], "--url", server_url).code == 0
+    assert f"job {job} has succeeded" in run("jobs", "cancel", job[:8], "--url", server_url).err
+
+
+def test_a_beginning_that_several_ids_have_is_told(run: Run) -> None:
+    first = {"jobs": [a_job("ab1"), a_job("ac")], "next_cursor": "c1"}
+    second = {"jobs": [a_job("ab2")], "next_cursor": None}
+    pages = {"/v1/jobs?limit=500": first, "/v1/jobs?limit=500&cursor=c1": second}
+    with serve({path: answer(json.dumps(page).encode()) for path, page in pages.items()}) as server:
+        several = run("jobs", "show", "ab", "--url", server.url)
+        one = run("jobs", "show", "ab2", "--url", server.url, "--json")
+
+    assert (several.code, several.err) == (1, "error: 2 jobs have ids that begin with ab: give more of it\n")
+    assert one.json["id"] == "ab2"
+
+
+def a_job(id_: str, *, state: str = "running", error: Any = None) -> Any:
+    """As the API tells it, at ten o'clock on this machine."""
+    counts = dict.fromkeys(("updated", "unchanged", "failed", "deleted"), 0)
+    moments = [datetime(2026, 5, 4, 10, 0, second).astimezone().isoformat() for second in range(2)]
+    return {
+        "id": id_,
+        "kind": "ingest",
+        "collection": "default",
+        "state": state,
+        "progress": counts | {"total": None, "done": 1, "created": 1, "warnings": 1, "per_second": None},
+        "source": "/shop/[red]/" + "long/" * 30 + "catalog.csv",
+        "mapping": {"id": "sku", "image": None, "text": "title", "metadata": ["price", "brand"]},
+        "created_at": moments[0],
+        "started_at": moments[1],
+        "finished_at": None,
+        "error": error,
+    }
 
 
 def test_the_bad_rows_of_a_job_are_json_lines(run: Run, server_url: str, shop: Path) -> None:
