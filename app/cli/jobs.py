@@ -76,7 +76,8 @@ def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> Non
     """End a job; what it has stored stays."""
     with Client(url, api_key) as client:
         job = client.send("POST", job_path(find_job(client, job_id)["id"], "cancel"))
-    out.print(f"job {job['id']} is {job['state']}", highlight=False)
+    coming = "is" if job["state"] == "cancelled" else "will be"
+    out.print(f"job {job['id']} {coming} cancelled; what it has stored stays", highlight=False, soft_wrap=True)
 
 
 def _table(jobs: list[dict[str, Any]]) -> Table:

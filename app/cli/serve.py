@@ -1,5 +1,6 @@
 """`sightline serve`: the server, in the foreground."""
 
+import errno
 import ipaddress
 import logging
 import signal
@@ -60,7 +61,10 @@ def listen(settings: "Settings") -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise CommandFailed(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # Python says the address once more
+        if error.errno == errno.EADDRINUSE:
+            reason += "; choose another with --port (make demo PORT=...)"
+        raise CommandFailed(f"cannot listen on {settings.host}, port {settings.port}: {reason}") from error
 
 
 def address(listener: socket.socket) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.cli.serve import listen
@@ -175,10 +176,23 @@ def test_failures_are_one_line_and_exit_with_1(run: Run, arguments: tuple[str, .
 
 def test_a_taken_port_is_told_before_the_model_is_loaded(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ran = run("serve", "--port", taken.getsockname()[1], "--model", "none")
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", port, "--model", "none")
 
     assert ran.code == 1
-    assert "Address already in use" in ran.err
+    assert ran.err == (
+        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "choose another with --port (make demo PORT=...)\n"
+    )
+
+
+def test_the_version_is_that_of_the_api(run: Run, server_url: str) -> None:
+    ran = run("--version")
+
+    assert (ran.code, ran.out) == (
+        0,
+        f"sightline {httpx.get(f'{server_url}/openapi.json').json()['info']['version']}\n",
+    )
 
 
 def test_a_problem_of_the_server_is_told(run: Run, server_url: str) -> None:

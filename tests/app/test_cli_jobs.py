@@ -273,11 +273,12 @@ def test_jobs_are_cancelled(gate: threading.Event, run: Run, server_url: str, sh
     running, queued = (start(run, server_url, shop)["id"] for _ in range(2))
 
     second = run("jobs", "cancel", queued, "--url", server_url)
-    run("jobs", "cancel", running, "--url", server_url)
+    first = run("jobs", "cancel", running, "--url", server_url)
     gate.set()
     followed = run("jobs", "follow", running, "--url", server_url)
 
-    assert (second.code, second.out) == (0, f"job {queued} is cancelled\n")
+    assert (second.code, second.out) == (0, f"job {queued} is cancelled; what it has stored stays\n")
+    assert (first.code, first.out) == (0, f"job {running} will be cancelled; what it has stored stays\n")
     assert (followed.code, followed.err.strip().endswith(f"job {running} cancelled")) == (1, True)
 
 
