@@ -38,7 +38,7 @@ class Client:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # A proxy from the environment is for far servers; it could not reach this machine's own.
         self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=not _is_local(url)
+            base_url=url, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=not is_local(url)
         )
         self._url = url
         self._attempts = attempts
@@ -124,7 +124,8 @@ def _asked_pause_s(response: "httpx.Response") -> float:
     return min(float(value), 60.0) if value.isdigit() else 0.0
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

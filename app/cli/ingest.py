@@ -2,12 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli.client import Client, RequestRefused, collection_path
-from app.cli.columns import describe_columns
+from app.cli.columns import IdColumn, ImageColumn, MetadataColumns, TextColumn, describe_columns, given_columns
 from app.cli.console import err, out, print_json
 from app.cli.following import check_success, follow, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
@@ -50,6 +50,10 @@ def ingest(
     on_error: Annotated[OnError, typer.Option(help="Whether a job goes on after a bad row.")] = OnError.skip,
     expect_deletes: Annotated[int | None, typer.Option(help="Most items that a sync may delete.", min=0)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
+    id_column: IdColumn = None,
+    image_column: ImageColumn = None,
+    text_column: TextColumn = None,
+    metadata_columns: MetadataColumns = None,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
     api_key: ApiKey = None,
@@ -65,13 +69,14 @@ def ingest(
             "--mode sync, --on-error fail, --expect-deletes and --detach are for jobs: "
             "give --on-server and a path of the server, or an URL"
         )
-    rows, job = None if as_job else _read(Path(source), quiet=as_json), None
+    mapping = given_columns(id_column, image_column, text_column, metadata_columns)
+    rows, job = None if as_job else _read(Path(source), mapping, quiet=as_json), None
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         _require_collection(client, collection)
         if rows is not None:
             report = _send(client, collection, rows)
         else:
-            options = {"on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
+            options = {"mapping": mapping or None, "on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
             path = collection_path(collection, "ingest")
             job = client.send("POST", path, json={"source": source, **options}, once=True)
             if detach:
@@ -89,10 +94,11 @@ def ingest(
         raise typer.Exit(1)
 
 
-def _read(path: Path, *, quiet: bool) -> "Source":
-    from indexer.sources import read_source
+def _read(path: Path, mapping: dict[str, Any], *, quiet: bool) -> "Source":
+    from indexer.sources import Mapping, read_source
 
-    source = read_source(path)
+    columns: dict[str, Any] = {"id": None, "image": None, "text": None, **mapping}
+    source = read_source(path, Mapping(**columns) if mapping else None)
     if not quiet:
         err.print(f"Reading {source.name}: {describe_columns(vars(source.mapping))}", highlight=False, markup=False)
     return source

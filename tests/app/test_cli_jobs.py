@@ -68,6 +68,25 @@ def test_a_local_catalogue_goes_in_with_a_bar(run: Run, server_url: str, shop: P
     assert "2/2" in ran.err
 
 
+@pytest.mark.parametrize("way", [(), ("--on-server",)])
+def test_columns_are_named_and_no_others_guessed(run: Run, server_url: str, shop: Path, way: tuple[str, ...]) -> None:
+    (shop / "catalog.csv").write_text("id,title,code,words,price,colour\n1,no,A7,a red thing,9.5,red\n")
+    columns = ("--id", "code", "--text", "words", "--metadata", "price", "--metadata", "colour")
+
+    ran = run("ingest", shop / "catalog.csv", "--url", server_url, *way, *columns)
+
+    [item] = httpx.get(server_url + ITEMS).json()["items"]
+    assert ran.code == 0
+    assert (item["id"], item["text"], item["metadata"]) == ("A7", "a red thing", {"price": 9.5, "colour": "red"})
+
+
+@pytest.mark.parametrize("way", [(), ("--on-server",)])
+def test_a_column_that_is_not_there_is_told(run: Run, server_url: str, shop: Path, way: tuple[str, ...]) -> None:
+    ran = run("ingest", shop / "catalog.csv", "--url", server_url, *way, "--image", "photo")
+
+    assert (ran.code, "has no column photo; it has id, title, image" in ran.err) == (1, True)
+
+
 def test_bad_rows_of_a_job_are_told_whatever_their_ids(run: Run, server_url: str, shop: Path) -> None:
     write(shop, "a,red,gone.png", f"{STRANGE},,gone.png", "b,blue,")
 
