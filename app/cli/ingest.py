@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.client import Client, RequestRefused, collection_path
+from app.cli.client import Client, RequestRefused, collection_path, is_local
 from app.cli.columns import IdColumn, ImageColumn, MetadataColumns, TextColumn, describe_columns, given_columns
-from app.cli.console import err, out, print_json
+from app.cli.console import CommandFailed, err, out, print_json
 from app.cli.following import check_success, follow, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
 
@@ -69,6 +69,7 @@ def ingest(
             "--mode sync, --on-error fail, --expect-deletes and --detach are for jobs: "
             "give --on-server and a path of the server, or an URL"
         )
+    place = _on_server(source, url) if as_job else source
     mapping = given_columns(id_column, image_column, text_column, metadata_columns)
     rows, job = None if as_job else _read(Path(source), mapping, quiet=as_json), None
     with Client(url, api_key, attempts=ATTEMPTS) as client:
@@ -78,7 +79,7 @@ def ingest(
         else:
             options = {"mapping": mapping or None, "on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
             path = collection_path(collection, "ingest")
-            job = client.send("POST", path, json={"source": source, **options}, once=True)
+            job = client.send("POST", path, json={"source": place, **options}, once=True)
             if detach:
                 print_json(job)
                 return
@@ -92,6 +93,15 @@ def ingest(
         check_success(job)
     if report.failed:
         raise typer.Exit(1)
+
+
+def _on_server(source: str, url: str) -> str:
+    """Where the server finds a source: what is here is there, too, if the server is."""
+    if "://" in source or Path(source).is_absolute():
+        return source
+    if is_local(url) and Path(source).exists():
+        return str(Path(source).resolve())
+    raise CommandFailed(f"the server is to read {source}: give the absolute path that it has on the server's machine")
 
 
 def _read(path: Path, mapping: dict[str, Any], *, quiet: bool) -> "Source":

@@ -320,7 +320,25 @@ def test_a_job_that_is_not_there_is_told_in_one_line(run: Run, server_url: str, 
     assert ran.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("source", ["relative/catalog.csv", "/etc/passwd", "/shop\0", "s3://bucket/a.csv"])
+def test_a_relative_path_is_that_of_the_same_machine(
+    run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.parent)
+
+    ran = run("ingest", "shop/catalog.csv", "--on-server", "--url", server_url)
+
+    assert (ran.code, ran.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+
+
+@pytest.mark.parametrize(("source", "url"), [("gone.csv", "http://127.0.0.1:9"), ("shop", "http://192.0.2.1:9")])
+def test_a_relative_path_that_the_server_cannot_know_is_told(run: Run, shop: Path, source: str, url: str) -> None:
+    ran = run("ingest", source, "--on-server", "--url", url)
+
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert "give the absolute path that it has on the server's machine" in ran.err
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "/shop\0", "s3://bucket/a.csv"])
 def test_a_place_that_the_server_may_not_read_is_told_in_one_line(run: Run, server_url: str, source: str) -> None:
     ran = run("ingest", source, "--on-server", "--url", server_url)
 
