@@ -18,11 +18,12 @@ RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class RequestRefused(CommandFailed):
-    """The server answered with a problem."""
+    """The server answered with a problem; `problem` is empty where it is none that Sightline tells."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, problem: Mapping[str, Any]) -> None:
         super().__init__(detail)
         self.status = status
+        self.problem = dict(problem)
 
 
 class Client:
@@ -53,6 +54,10 @@ class Client:
         """The lines of a text; raises as `send`."""
         text = self._request("GET", path, None).text
         return [line for line in text.split("\n") if line]  # not `splitlines`: an id may hold other breaks
+
+    def content(self, path: str) -> bytes:
+        """The bytes that are there; raises as `send`."""
+        return self._request("GET", path, None).content
 
     def send(self, method: str, path: str, json: object = None, *, once: bool = False) -> Any:
         """Send one request, and again after a pause while the server is away; give the answer's JSON.
@@ -115,8 +120,8 @@ def _accepted(response: "httpx.Response") -> "httpx.Response":
         problem = response.json()
         detail = f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        detail = f"the server answered with status {response.status_code}"
-    raise RequestRefused(response.status_code, detail)
+        problem, detail = {}, f"the server answered with status {response.status_code}"
+    raise RequestRefused(response.status_code, detail, problem)
 
 
 def _asked_pause_s(response: "httpx.Response") -> float:

@@ -51,6 +51,11 @@ class IngestReport:
         self.failed += 1
         self.rows.append(row)
 
+    def warn(self, row: RowReport) -> None:
+        """Count one row as stored in part."""
+        self.warnings += 1
+        self.rows.append(row)
+
     def add(self, chunk: "ChunkReport") -> None:
         """Count the rows of a chunk."""
         for name, count in chunk.counts.items():

@@ -14,7 +14,7 @@ import pytest
 
 from app.cli.serve import listen
 from app.settings import Settings
-from tests.app.conftest import Run
+from tests.app.conftest import ITEMS, Run
 from tests.pictures import picture
 
 
@@ -72,6 +72,66 @@ def test_bad_rows_are_reported_and_stop_nothing(run: Run, server_url: str, catal
         "outside": 6,
         "endless": 7,
     }
+
+
+def test_a_good_text_is_stored_without_its_bad_picture(run: Run, server_url: str, catalogue: Path) -> None:
+    (catalogue / "broken.png").write_bytes(b"no picture")
+    add_row(catalogue, "broken", "a red thing", "broken.png", "1")
+    add_row(catalogue, "", "no id", "", "1")
+    add_row(catalogue, "missing", "a blue thing", "missing.png", "1")
+    add_row(catalogue, "nothing", "", "broken.png", "1")
+
+    told = run("ingest", catalogue, "--url", server_url)
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (told.code, told.out) == (
+        1,
+        "7 of 7 rows: 5 created, 0 updated, 0 unchanged, 2 failed, 2 stored in part\n",
+    )
+    assert "2 failed 2 stored in part" in told.err
+    assert [(row["level"], row["row"], row["code"]) for row in report["rows"]] == [
+        ("warning", 4, "image-undecodable"),
+        ("error", 5, "row-invalid"),
+        ("warning", 6, "row-invalid"),
+        ("error", 7, "image-undecodable"),
+    ]
+    assert (report["unchanged"], report["failed"], report["warnings"]) == (5, 2, 2)
+
+
+@pytest.mark.parametrize("cells", [("red", "a crimson thing", "gone.png", "9.5"), ("red", "", "broken.png", "7")])
+def test_an_item_keeps_its_picture_when_the_new_one_is_bad(
+    run: Run, server_url: str, catalogue: Path, cells: tuple[str, ...]
+) -> None:
+    (catalogue / "broken.png").write_bytes(b"no picture")
+    run("ingest", catalogue, "--url", server_url)
+    before = httpx.get(f"{server_url}{ITEMS}/red/image").content
+    add_row(catalogue, *cells)
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    item = httpx.get(f"{server_url}{ITEMS}/red").json()
+    assert (report["updated"], report["unchanged"], report["warnings"], report["failed"]) == (1, 3, 1, 0)
+    assert (item["text"] or "", item["metadata"]) == (cells[1], {"price": float(cells[3])})
+    assert httpx.get(f"{server_url}{ITEMS}/red/image").content == before
+
+
+@pytest.mark.parametrize("id_", ["..", ".", "a/../b", "50%2F", "ü ?#"])
+def test_any_id_keeps_its_half(run: Run, server_url: str, catalogue: Path, id_: str) -> None:
+    add_row(catalogue, id_, "a red thing", "gone.png", "1")
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (report["created"], report["warnings"], report["failed"]) == (4, 1, 0)
+
+
+def test_of_rows_with_the_same_id_the_last_wins(run: Run, server_url: str, catalogue: Path) -> None:
+    add_row(catalogue, "red", "first", "gone.png", "1")
+    add_row(catalogue, "red", "last", "red.png", "2")
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (report["created"], report["updated"], report["warnings"]) == (3, 2, 1)
+    assert httpx.get(f"{server_url}{ITEMS}/red").json()["text"] == "last"
 
 
 def test_a_folder_of_pictures_is_a_catalogue(run: Run, server_url: str, catalogue: Path) -> None:
