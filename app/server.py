@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
@@ -30,6 +29,7 @@ from app.routes import (
 )
 from app.settings import Settings
 from app.state import Resources, State, open_resources
+from app.version import read_version
 from indexer.errors import IndexerError
 from models.errors import ModelError
 
@@ -58,14 +58,6 @@ def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager
     _add_error_handlers(app)
     _add_middleware(app, settings)
     return app
-
-
-def read_version() -> str:
-    """The installed version; `0` when run from a folder without installing."""
-    try:
-        return version("sightline")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -1,17 +1,18 @@
 """The command line; one module per group of verbs. Exit codes: 0 done, 1 failed, 2 wrong usage."""
 
 import sys
+from typing import Annotated
 
 import typer
 
 from app.cli import demo, doctor, index, ingest, jobs, model, sample, search, serve, train
-from app.cli.console import CommandFailed, print_error
+from app.cli.console import CommandFailed, out, print_error
+from app.version import read_version
 from indexer.errors import IndexerError
 from models.errors import ModelError
 
 cli = typer.Typer(
     name="sightline",
-    help="Search a catalogue of pictures and texts by meaning.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -26,6 +27,21 @@ cli.command("train")(train.train)
 cli.command("eval")(train.evaluate)
 cli.command("sample")(sample.sample)
 cli.command("doctor")(doctor.doctor)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"sightline {read_version()}", highlight=False)
+        raise typer.Exit
+
+
+@cli.callback()
+def _sightline(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Search a catalogue of pictures and texts by meaning."""
 
 
 def main() -> None:

@@ -6,22 +6,24 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-import httpx
-
 from app.cli.console import CommandFailed
+
+if TYPE_CHECKING:
+    import httpx
 
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 
 class RequestRefused(CommandFailed):
-    """The server answered with a problem."""
+    """The server answered with a problem; `problem` is empty where it is none that Sightline tells."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, problem: Mapping[str, Any]) -> None:
         super().__init__(detail)
         self.status = status
+        self.problem = dict(problem)
 
 
 class Client:
@@ -32,10 +34,12 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str | None, *, attempts: int = 1, timeout_s: float = 300.0) -> None:
+        import httpx  # a quarter of a second, which `--help` need not wait for
+
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         # A proxy from the environment is for far servers; it could not reach this machine's own.
         self._http = httpx.Client(
-            base_url=url, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=not _is_local(url)
+            base_url=url, headers=headers, timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=not is_local(url)
         )
         self._url = url
         self._attempts = attempts
@@ -50,6 +54,10 @@ class Client:
         """The lines of a text; raises as `send`."""
         text = self._request("GET", path, None).text
         return [line for line in text.split("\n") if line]  # not `splitlines`: an id may hold other breaks
+
+    def content(self, path: str) -> bytes:
+        """The bytes that are there; raises as `send`."""
+        return self._request("GET", path, None).content
 
     def send(self, method: str, path: str, json: object = None, *, once: bool = False) -> Any:
         """Send one request, and again after a pause while the server is away; give the answer's JSON.
@@ -70,7 +78,9 @@ class Client:
 
     def _request(
         self, method: str, path: str, json: object, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
+        import httpx
+
         for attempt in range(self._attempts):
             last = attempt == self._attempts - 1
             pause_s = min(0.5 * 2**attempt, 10.0)
@@ -103,23 +113,24 @@ def data_uri(picture: Path | bytes) -> str:
     return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
-def _accepted(response: httpx.Response) -> httpx.Response:
+def _accepted(response: "httpx.Response") -> "httpx.Response":
     if response.is_success:
         return response
     try:
         problem = response.json()
         detail = f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        detail = f"the server answered with status {response.status_code}"
-    raise RequestRefused(response.status_code, detail)
+        problem, detail = {}, f"the server answered with status {response.status_code}"
+    raise RequestRefused(response.status_code, detail, problem)
 
 
-def _asked_pause_s(response: httpx.Response) -> float:
+def _asked_pause_s(response: "httpx.Response") -> float:
     value = response.headers.get("retry-after", "")
     return min(float(value), 60.0) if value.isdigit() else 0.0
 
 
-def _is_local(url: str) -> bool:
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

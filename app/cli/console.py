@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 out = Console()
 err = Console(stderr=True)
@@ -17,6 +18,13 @@ class CommandFailed(Exception):
 def print_error(message: str) -> None:
     """One line, in red where there are colours."""
     err.print(f"[bold red]error:[/] {escape(' '.join(message.split()))}", soft_wrap=True, highlight=False)
+
+
+def print_lines(table: Table) -> None:
+    """A table without frames, one line a row: nothing is cut off or folded, a narrow terminal wraps it as any line."""
+    table.box, table.pad_edge = None, False
+    table.width = out.measure(table, options=out.options.update(width=10_000)).maximum
+    out.print(table, crop=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from app.cli.client import Client, job_path
 from app.cli.console import CommandFailed
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport
-from indexer.jobs.store import UNFINISHED, RowReport
+from indexer.jobs.states import UNFINISHED
 
 POLL_S = 0.5
 
@@ -29,7 +29,7 @@ def report_of(client: Client, job: dict[str, Any]) -> IngestReport:
     """What became of a job's rows, the bad ones with their reasons."""
     report = IngestReport.of(job["progress"])
     if report.failed or report.warnings:
-        report.rows = [RowReport(**json.loads(line)) for line in client.lines(job_path(job["id"], "errors"))]
+        report.rows = [json.loads(line) for line in client.lines(job_path(job["id"], "errors"))]
     return report
 
 

@@ -2,12 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.client import Client, RequestRefused, collection_path
-from app.cli.console import err, out, print_json
+from app.cli.client import Client, RequestRefused, collection_path, is_local
+from app.cli.columns import IdColumn, ImageColumn, MetadataColumns, TextColumn, describe_columns, given_columns
+from app.cli.console import CommandFailed, err, out, print_json
 from app.cli.following import check_success, follow, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
 
@@ -49,6 +50,10 @@ def ingest(
     on_error: Annotated[OnError, typer.Option(help="Whether a job goes on after a bad row.")] = OnError.skip,
     expect_deletes: Annotated[int | None, typer.Option(help="Most items that a sync may delete.", min=0)] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Do not wait for the job.")] = False,
+    id_column: IdColumn = None,
+    image_column: ImageColumn = None,
+    text_column: TextColumn = None,
+    metadata_columns: MetadataColumns = None,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
     api_key: ApiKey = None,
@@ -64,15 +69,17 @@ def ingest(
             "--mode sync, --on-error fail, --expect-deletes and --detach are for jobs: "
             "give --on-server and a path of the server, or an URL"
         )
-    rows, job = None if as_job else _read(Path(source), quiet=as_json), None
+    place = _on_server(source, url) if as_job else source
+    mapping = given_columns(id_column, image_column, text_column, metadata_columns)
+    rows, job = None if as_job else _read(Path(source), mapping, quiet=as_json), None
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         _require_collection(client, collection)
         if rows is not None:
             report = _send(client, collection, rows)
         else:
-            options = {"on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
+            options = {"mapping": mapping or None, "on_error": on_error, "mode": mode, "expect_deletes": expect_deletes}
             path = collection_path(collection, "ingest")
-            job = client.send("POST", path, json={"source": source, **options}, once=True)
+            job = client.send("POST", path, json={"source": place, **options}, once=True)
             if detach:
                 print_json(job)
                 return
@@ -88,12 +95,22 @@ def ingest(
         raise typer.Exit(1)
 
 
-def _read(path: Path, *, quiet: bool) -> "Source":
-    from indexer.sources import read_source
+def _on_server(source: str, url: str) -> str:
+    """Where the server finds a source: what is here is there, too, if the server is."""
+    if "://" in source or Path(source).is_absolute():
+        return source
+    if is_local(url) and Path(source).exists():
+        return str(Path(source).resolve())
+    raise CommandFailed(f"the server is to read {source}: give the absolute path that it has on the server's machine")
 
-    source = read_source(path)
+
+def _read(path: Path, mapping: dict[str, Any], *, quiet: bool) -> "Source":
+    from indexer.sources import Mapping, read_source
+
+    columns: dict[str, Any] = {"id": None, "image": None, "text": None, **mapping}
+    source = read_source(path, Mapping(**columns) if mapping else None)
     if not quiet:
-        err.print(f"Reading {source.name}: {_describe(source)}", highlight=False, markup=False)
+        err.print(f"Reading {source.name}: {describe_columns(vars(source.mapping))}", highlight=False, markup=False)
     return source
 
 
@@ -112,21 +129,9 @@ def _require_collection(client: Client, name: str) -> None:
         client.send("PUT", collection_path(name), json={})
 
 
-def _describe(source: "Source") -> str:
-    mapping = source.mapping
-    parts = {
-        "id": mapping.id,
-        "image": mapping.image,
-        "text": mapping.text,
-        "metadata": ", ".join(mapping.metadata or ()),
-    }
-    columns = "; ".join(f"{role} from {column}" for role, column in parts.items() if column)
-    return columns or "rows by their numbers"
-
-
 def _print_report(report: "IngestReport") -> None:
     out.print(report.summary(), highlight=False)
     for row in report.rows[:SHOWN_ROWS]:
-        err.print(f"  row {row.row} ({row.id}): {row.detail}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"  row {row['row']} ({row['id']}): {row['detail']}", highlight=False, markup=False, soft_wrap=True)
     if len(report.rows) > SHOWN_ROWS:
         err.print(f"  and {len(report.rows) - SHOWN_ROWS} more; --json lists all", highlight=False)

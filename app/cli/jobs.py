@@ -1,21 +1,25 @@
 """`sightline jobs`: what a running server has to do."""
 
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli.client import Client, job_path
-from app.cli.console import out, print_json
+from app.cli.columns import describe_columns
+from app.cli.console import out, print_json, print_lines
+from app.cli.finding import find_job
 from app.cli.following import check_success, follow
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
 from app.cli.report import IngestReport
-from indexer.jobs.store import State
+from indexer.jobs.states import State
 
 cli = typer.Typer(help="List, follow and cancel the jobs of a running server.", no_args_is_help=True)
 
-JobId = Annotated[str, typer.Argument(help="Id of the job.")]
+JobId = Annotated[str, typer.Argument(help="Id of the job, or the beginning of it.")]
 
 
 @cli.command("list")
@@ -35,27 +39,26 @@ def list_jobs(
     if as_json:
         print_json(jobs)
     else:
-        out.print(_table(jobs))
+        print_lines(_table(jobs))
 
 
 @cli.command()
 def show(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None, as_json: AsJson = False) -> None:
     """One job."""
     with Client(url, api_key) as client:
-        job = client.send("GET", job_path(job_id))
+        job = find_job(client, job_id)
     if as_json:
         print_json(job)
         return
-    out.print(_table([job]))
-    if job["error"]:
-        out.print(f"{job['error']['code']}: {job['error']['detail']}", markup=False, highlight=False)
+    for name, value in _facts(job).items():
+        out.print(f"{name:<11}{value}", markup=False, highlight=False, soft_wrap=True)
 
 
 @cli.command("follow")
 def follow_job(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """Show a bar until the job has ended; exits with 1 unless it succeeded."""
     with Client(url, api_key, attempts=8) as client:
-        job = follow(client, client.send("GET", job_path(job_id)))
+        job = follow(client, find_job(client, job_id))
     out.print(IngestReport.of(job["progress"]).summary(), highlight=False)
     check_success(job)
 
@@ -64,7 +67,7 @@ def follow_job(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) ->
 def errors(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """The rows that were not, or not wholly, stored, as JSON Lines."""
     with Client(url, api_key) as client:
-        for line in client.lines(job_path(job_id, "errors")):
+        for line in client.lines(job_path(find_job(client, job_id)["id"], "errors")):
             out.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -72,17 +75,46 @@ def errors(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> Non
 def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> None:
     """End a job; what it has stored stays."""
     with Client(url, api_key) as client:
-        job = client.send("POST", job_path(job_id, "cancel"))
-    out.print(f"job {job['id']} is {job['state']}", highlight=False)
+        job = client.send("POST", job_path(find_job(client, job_id)["id"], "cancel"))
+    coming = "is" if job["state"] == "cancelled" else "will be"
+    out.print(f"job {job['id']} {coming} cancelled; what it has stored stays", highlight=False, soft_wrap=True)
 
 
 def _table(jobs: list[dict[str, Any]]) -> Table:
-    table = Table("id", "kind", "collection", "state", "rows", "failed", "rows/s", "source")
+    table = Table("id", "collection", "state", "rows", "failed", "warnings", "created", "source")
     for job in jobs:
         progress = job["progress"]
-        rate = progress["per_second"]
-        total = "?" if progress["total"] is None else f"{progress['total']:,}"
-        rows = f"{progress['done']:,} of {total}"
-        shown = (job["id"], job["kind"], job["collection"], job["state"], rows, str(progress["failed"]))
-        table.add_row(*shown, f"{rate:,.0f}" if rate else "", job["source"] or "")
+        counts = (_rows(progress), f"{progress['failed']:,}", f"{progress['warnings']:,}")
+        cells = (job["id"], job["collection"], job["state"], *counts, _time(job["created_at"]), job["source"] or "")
+        table.add_row(*map(escape, cells))
     return table
+
+
+def _facts(job: dict[str, Any]) -> dict[str, str]:
+    """All that there is to tell about a job, by what it is."""
+    rate, error = job["progress"]["per_second"], job["error"]
+    facts = {
+        "id": job["id"],
+        "kind": job["kind"],
+        "collection": job["collection"],
+        "state": job["state"],
+        "source": job["source"],
+        "columns": describe_columns(job["mapping"]) if job["mapping"] else None,
+        "rows": IngestReport.of(job["progress"]).summary(),
+        "rows/s": f"{rate:,.0f}" if rate else None,
+        "created": _time(job["created_at"]),
+        "started": _time(job["started_at"]),
+        "finished": _time(job["finished_at"]),
+        "error": f"{error['code']}: {error['detail']}" if error else None,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _rows(progress: dict[str, Any]) -> str:
+    total = "?" if progress["total"] is None else f"{progress['total']:,}"
+    return f"{progress['done']:,} of {total}"
+
+
+def _time(moment: str | None) -> str:
+    """A moment of the API's, on the clock of whoever reads it."""
+    return "" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -3,12 +3,12 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from app.settings import CONFIG_FILE, Settings
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.", show_default="8000")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of everything stored.", show_default="sightline-data")]
@@ -24,12 +24,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines."
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def load_settings(**flags: Any) -> Settings:
+def load_settings(**flags: Any) -> "Settings":
     """Settings from the flags that were given, then `SIGHTLINE_*` variables, then `sightline.toml`.
 
     Raises:
         BadParameter: One of them is wrong; typer shows it and exits with 2.
     """
+    from pydantic import ValidationError
+
+    from app.settings import CONFIG_FILE, Settings
+
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)

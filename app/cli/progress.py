@@ -39,6 +39,7 @@ def ingest_progress(title: str, total: int | None) -> Iterator[Callable[["Ingest
 
         def show(report: "IngestReport") -> None:
             failed = f" [red]{report.failed} failed[/]" if report.failed else ""
-            progress.update(task, completed=report.done, total=report.total, description=title + failed)
+            partly = f" [yellow]{report.warnings} stored in part[/]" if report.warnings else ""
+            progress.update(task, completed=report.done, total=report.total, description=title + failed + partly)
 
         yield show

@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from indexer.jobs.store import ChunkReport, RowReport
+if TYPE_CHECKING:
+    from indexer.jobs.store import ChunkReport
+
+
+class RowReport(TypedDict):
+    """A row that was not stored (`error`), or only in part (`warning`), as a job's report tells it."""
+
+    level: Literal["error", "warning"]
+    row: int
+    id: str
+    code: str
+    detail: str
 
 
 @dataclass
@@ -40,11 +51,15 @@ class IngestReport:
         self.failed += 1
         self.rows.append(row)
 
-    def add(self, chunk: ChunkReport) -> None:
+    def warn(self, row: RowReport) -> None:
+        """Count one row as stored in part."""
+        self.warnings += 1
+        self.rows.append(row)
+
+    def add(self, chunk: "ChunkReport") -> None:
         """Count the rows of a chunk."""
         for name, count in chunk.counts.items():
             setattr(self, name, getattr(self, name) + count)
-        self.rows += chunk.rows
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""

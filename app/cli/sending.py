@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from app.cli.client import Client, RequestRefused, data_uri
+from app.cli.client import Client, data_uri
 from app.cli.progress import ingest_progress
-from app.cli.report import IngestReport
-from indexer.jobs.store import RowReport
+from app.cli.report import IngestReport, RowReport
+from app.cli.storing import Entry, Outcome, Problem, store
 from indexer.sources import BadRow, Row, Source
 
 BATCH_ITEMS = 64
@@ -21,93 +21,84 @@ IN_FLIGHT = 2
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A row as the server takes it."""
+class _Sent:
+    """A batch on its way."""
 
-    number: int
-    item: dict[str, Any]
-    size: int
+    ids: frozenset[str]
+    outcome: Future[Outcome]
 
 
 def send_source(client: Client, path: str, source: Source) -> IngestReport:
     """Send every row; one that cannot be read, or that the server refuses, is reported and stops nothing.
+
+    One with a bad picture keeps its other half, as in a job. Of rows with the same id the last wins.
 
     Args:
         path: Where batches of items are posted to.
     """
     report = IngestReport(source.count())
     with ingest_progress("Ingesting", report.total) as show, ThreadPoolExecutor(IN_FLIGHT) as pool:
-        in_flight: deque[Future[_Outcome]] = deque()
-        for batch in _batches(_entries(source, report)):
-            in_flight.append(pool.submit(_post, client, path, batch))
-            if len(in_flight) > IN_FLIGHT:
-                _count(in_flight.popleft().result(), report)
-                show(report)
-        for outcome in in_flight:
-            _count(outcome.result(), report)
+        in_flight: deque[_Sent] = deque()
+
+        def take_oldest() -> None:
+            _count(in_flight.popleft().outcome.result(), report)
             show(report)
+
+        for batch in _batches(map(_entry, source)):
+            ids = frozenset(entry.id for entry in batch if entry.item)
+            while len(in_flight) > IN_FLIGHT or any(ids & sent.ids for sent in in_flight):
+                take_oldest()
+            in_flight.append(_Sent(ids, pool.submit(store, client, path, batch)))
+        while in_flight:
+            take_oldest()
     return report
 
 
-_Outcome = list[tuple[_Entry, dict[str, Any]]]
-
-
-def _post(client: Client, path: str, batch: list[_Entry]) -> _Outcome:
-    """Each entry with its result; a batch that is refused as a whole is halved until the bad row stands alone."""
-    try:
-        answer = client.send("POST", path, json={"items": [entry.item for entry in batch]})
-    except RequestRefused as refusal:
-        if refusal.status not in (400, 413, 422):
-            raise
-        if len(batch) == 1:
-            return [(batch[0], {"error": {"detail": str(refusal)}})]
-        middle = len(batch) // 2
-        return _post(client, path, batch[:middle]) + _post(client, path, batch[middle:])
-    return list(zip(batch, answer["results"], strict=True))
-
-
-def _count(outcome: _Outcome, report: IngestReport) -> None:
+def _count(outcome: Outcome, report: IngestReport) -> None:
     for entry, result in outcome:
         if "error" in result:
-            problem = result["error"]
-            code = problem.get("type", "row-refused")
-            report.fail(RowReport("error", entry.number, entry.item["id"], code, problem["detail"]))
-        else:
-            report.count(result["status"])
-
-
-def _entries(source: Iterable[Row | BadRow], report: IngestReport) -> Iterator[_Entry]:
-    for row in source:
-        if isinstance(row, BadRow):
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.detail))
+            report.fail(_row_report("error", entry, result["error"]))
             continue
-        if row.image_fault:
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", row.image_fault))
-            continue
-        try:
-            yield _entry(row)
-        except OSError as error:
-            detail = f"the picture cannot be read: {error.strerror}"
-            report.fail(RowReport("error", row.number, row.id, "row-invalid", detail))
+        report.count(result["status"])
+        if entry.fault:
+            report.warn(_row_report("warning", entry, entry.fault))
 
 
-def _entry(row: Row) -> _Entry:
+def _row_report(level: Literal["error", "warning"], entry: Entry, problem: Problem) -> RowReport:
+    return RowReport(level=level, row=entry.number, id=entry.id, code=problem["type"], detail=problem["detail"])
+
+
+def _entry(row: Row | BadRow) -> Entry:
+    if isinstance(row, BadRow):
+        return Entry(row.number, row.id, None, _invalid(row.detail))
     item: dict[str, Any] = {"id": row.id, "metadata": row.metadata}
     if row.text is not None:
         item["text"] = row.text
-    if isinstance(row.image, str):
-        item["image"] = row.image
-    elif row.image is not None:
-        item["image"] = data_uri(row.image)
-    return _Entry(row.number, item, len(item.get("image", "")) + len(row.text or ""))
+    if row.image_fault:
+        return Entry(row.number, row.id, item, _invalid(row.image_fault))
+    try:
+        if row.image is not None:
+            item["image"] = row.image if isinstance(row.image, str) else data_uri(row.image)
+    except OSError as error:
+        return Entry(row.number, row.id, item, _invalid(f"the picture cannot be read: {error.strerror}"))
+    return Entry(row.number, row.id, item)
 
 
-def _batches(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    batch: list[_Entry] = []
+def _invalid(detail: str) -> Problem:
+    return {"type": "row-invalid", "detail": detail}
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Cut also before an id that comes again: a row that is sent twice must not undo a later one."""
+    batch: list[Entry] = []
+    size, ids = 0, set[str]()
     for entry in entries:
-        if batch and (len(batch) == BATCH_ITEMS or sum(e.size for e in batch) + entry.size > BATCH_BYTES):
+        if batch and (len(batch) == BATCH_ITEMS or size + entry.size > BATCH_BYTES or (entry.item and entry.id in ids)):
             yield batch
-            batch = []
+            batch, size, ids = [], 0, set()
         batch.append(entry)
+        size += entry.size
+        if entry.item:
+            ids.add(entry.id)
     if batch:
         yield batch

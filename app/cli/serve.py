@@ -1,5 +1,6 @@
 """`sightline serve`: the server, in the foreground."""
 
+import errno
 import ipaddress
 import logging
 import signal
@@ -13,9 +14,9 @@ import typer
 
 from app.cli.console import CommandFailed, err
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings
-from app.settings import Settings
 
 if TYPE_CHECKING:
+    from app.settings import Settings
     from app.state import Resources
 
 
@@ -44,7 +45,7 @@ def serve(
         run_server(resources, listener, access_log=True)
 
 
-def refuse_strangers(settings: Settings) -> None:
+def refuse_strangers(settings: "Settings") -> None:
     """Raise unless the server answers this machine only, or has a key, or is meant to be open."""
     if settings.api_key or settings.allow_anonymous or _is_loopback(settings.host):
         return
@@ -54,13 +55,16 @@ def refuse_strangers(settings: Settings) -> None:
     )
 
 
-def listen(settings: Settings) -> socket.socket:
+def listen(settings: "Settings") -> socket.socket:
     """A listening socket, so that a taken port is told before the model is loaded."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise CommandFailed(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}") from error
+        reason = str(error.strerror).partition(" (while")[0]  # Python says the address once more
+        if error.errno == errno.EADDRINUSE:
+            reason += "; choose another with --port (make demo PORT=...)"
+        raise CommandFailed(f"cannot listen on {settings.host}, port {settings.port}: {reason}") from error
 
 
 def address(listener: socket.socket) -> str:

@@ -24,7 +24,8 @@ from indexer.errors import SourceInvalid
 from indexer.ingest.job import KIND, IngestRequest
 from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
-from indexer.jobs.store import UNFINISHED, Job, JobStore
+from indexer.jobs.states import UNFINISHED
+from indexer.jobs.store import Job, JobStore
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from app.schemas.base import JsonObject, Schema
 from indexer.ingest.job import IngestRequest
 from indexer.jobs import store as job_store
-from indexer.jobs.store import State
+from indexer.jobs.states import State
 
 MAX_DELETES = 2**53
 """Up to here every reader of JSON takes an integer for what it is."""

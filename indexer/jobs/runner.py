@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, IndexerError, JobFinished, StorageUnavailable, error_code
-from indexer.jobs.store import UNFINISHED, ChunkReport, Job, JobStore, NewJob, State
+from indexer.jobs.states import UNFINISHED, State
+from indexer.jobs.store import ChunkReport, Job, JobStore, NewJob
 from models.errors import ModelError
 
 log = logging.getLogger(__name__)

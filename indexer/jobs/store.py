@@ -4,17 +4,14 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from indexer.errors import CollectionNotFound, JobConflict, JobNotFound
+from indexer.jobs.states import UNFINISHED, State
 from indexer.stores.database import Database, items, job_errors, job_items, jobs
-
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-STATES: tuple[State, ...] = get_args(State)
-UNFINISHED: tuple[State, ...] = ("queued", "running")
 
 _ERRORS_READ = 1000
 """Rows of a report read at a time: whoever they are for may take them slowly, and holds up nothing meanwhile."""

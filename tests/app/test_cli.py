@@ -2,15 +2,19 @@
 
 import csv
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.cli.serve import listen
 from app.settings import Settings
-from tests.app.conftest import Run
+from tests.app.conftest import ITEMS, Run
 from tests.pictures import picture
 
 
@@ -68,6 +72,66 @@ def test_bad_rows_are_reported_and_stop_nothing(run: Run, server_url: str, catal
         "outside": 6,
         "endless": 7,
     }
+
+
+def test_a_good_text_is_stored_without_its_bad_picture(run: Run, server_url: str, catalogue: Path) -> None:
+    (catalogue / "broken.png").write_bytes(b"no picture")
+    add_row(catalogue, "broken", "a red thing", "broken.png", "1")
+    add_row(catalogue, "", "no id", "", "1")
+    add_row(catalogue, "missing", "a blue thing", "missing.png", "1")
+    add_row(catalogue, "nothing", "", "broken.png", "1")
+
+    told = run("ingest", catalogue, "--url", server_url)
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (told.code, told.out) == (
+        1,
+        "7 of 7 rows: 5 created, 0 updated, 0 unchanged, 2 failed, 2 stored in part\n",
+    )
+    assert "2 failed 2 stored in part" in told.err
+    assert [(row["level"], row["row"], row["code"]) for row in report["rows"]] == [
+        ("warning", 4, "image-undecodable"),
+        ("error", 5, "row-invalid"),
+        ("warning", 6, "row-invalid"),
+        ("error", 7, "image-undecodable"),
+    ]
+    assert (report["unchanged"], report["failed"], report["warnings"]) == (5, 2, 2)
+
+
+@pytest.mark.parametrize("cells", [("red", "a crimson thing", "gone.png", "9.5"), ("red", "", "broken.png", "7")])
+def test_an_item_keeps_its_picture_when_the_new_one_is_bad(
+    run: Run, server_url: str, catalogue: Path, cells: tuple[str, ...]
+) -> None:
+    (catalogue / "broken.png").write_bytes(b"no picture")
+    run("ingest", catalogue, "--url", server_url)
+    before = httpx.get(f"{server_url}{ITEMS}/red/image").content
+    add_row(catalogue, *cells)
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    item = httpx.get(f"{server_url}{ITEMS}/red").json()
+    assert (report["updated"], report["unchanged"], report["warnings"], report["failed"]) == (1, 3, 1, 0)
+    assert (item["text"] or "", item["metadata"]) == (cells[1], {"price": float(cells[3])})
+    assert httpx.get(f"{server_url}{ITEMS}/red/image").content == before
+
+
+@pytest.mark.parametrize("id_", ["..", ".", "a/../b", "50%2F", "ü ?#"])
+def test_any_id_keeps_its_half(run: Run, server_url: str, catalogue: Path, id_: str) -> None:
+    add_row(catalogue, id_, "a red thing", "gone.png", "1")
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (report["created"], report["warnings"], report["failed"]) == (4, 1, 0)
+
+
+def test_of_rows_with_the_same_id_the_last_wins(run: Run, server_url: str, catalogue: Path) -> None:
+    add_row(catalogue, "red", "first", "gone.png", "1")
+    add_row(catalogue, "red", "last", "red.png", "2")
+
+    report = run("ingest", catalogue, "--url", server_url, "--json").json
+
+    assert (report["created"], report["updated"], report["warnings"]) == (3, 2, 1)
+    assert httpx.get(f"{server_url}{ITEMS}/red").json()["text"] == "last"
 
 
 def test_a_folder_of_pictures_is_a_catalogue(run: Run, server_url: str, catalogue: Path) -> None:
@@ -172,10 +236,23 @@ def test_failures_are_one_line_and_exit_with_1(run: Run, arguments: tuple[str, .
 
 def test_a_taken_port_is_told_before_the_model_is_loaded(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        ran = run("serve", "--port", taken.getsockname()[1], "--model", "none")
+        port = taken.getsockname()[1]
+        ran = run("serve", "--port", port, "--model", "none")
 
     assert ran.code == 1
-    assert "Address already in use" in ran.err
+    assert ran.err == (
+        f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; "
+        "choose another with --port (make demo PORT=...)\n"
+    )
+
+
+def test_the_version_is_that_of_the_api(run: Run, server_url: str) -> None:
+    ran = run("--version")
+
+    assert (ran.code, ran.out) == (
+        0,
+        f"sightline {httpx.get(f'{server_url}/openapi.json').json()['info']['version']}\n",
+    )
 
 
 def test_a_problem_of_the_server_is_told(run: Run, server_url: str) -> None:
@@ -205,3 +282,25 @@ def test_the_sample_is_drawn(run: Run, tmp_path: Path) -> None:
 
     assert ran.code == 0
     assert len((tmp_path / "sample" / "catalog.csv").read_text().splitlines()) == 4
+
+
+SERVER_PACKAGES = "faiss fastapi numpy onnxruntime PIL pyarrow sqlalchemy"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("jobs", "list"), ("search", "red"), ("ingest", "/x", "--on-server")]
+)
+def test_a_client_loads_nothing_that_only_a_server_needs(server_url: str, arguments: tuple[str, ...]) -> None:
+    code = f"""
+import sys
+from app.cli import main
+try:
+    main()
+finally:
+    print("loaded:", *[name for name in {SERVER_PACKAGES.split()} if name in sys.modules])
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "SIGHTLINE_URL": server_url}
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout.splitlines()[-1] == "loaded:"

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,25 @@ def test_a_local_catalogue_goes_in_with_a_bar(run: Run, server_url: str, shop: P
     assert "id from id; image from image; text from title" in ran.err
     assert "Ingesting" in ran.err
     assert "2/2" in ran.err
+
+
+@pytest.mark.parametrize("way", [(), ("--on-server",)])
+def test_columns_are_named_and_no_others_guessed(run: Run, server_url: str, shop: Path, way: tuple[str, ...]) -> None:
+    (shop / "catalog.csv").write_text("id,title,code,words,price,colour\n1,no,A7,a red thing,9.5,red\n")
+    columns = ("--id", "code", "--text", "words", "--metadata", "price", "--metadata", "colour")
+
+    ran = run("ingest", shop / "catalog.csv", "--url", server_url, *way, *columns)
+
+    [item] = httpx.get(server_url + ITEMS).json()["items"]
+    assert ran.code == 0
+    assert (item["id"], item["text"], item["metadata"]) == ("A7", "a red thing", {"price": 9.5, "colour": "red"})
+
+
+@pytest.mark.parametrize("way", [(), ("--on-server",)])
+def test_a_column_that_is_not_there_is_told(run: Run, server_url: str, shop: Path, way: tuple[str, ...]) -> None:
+    ran = run("ingest", shop / "catalog.csv", "--url", server_url, *way, "--image", "photo")
+
+    assert (ran.code, "has no column photo; it has id, title, image" in ran.err) == (1, True)
 
 
 def test_bad_rows_of_a_job_are_told_whatever_their_ids(run: Run, server_url: str, shop: Path) -> None:
@@ -142,8 +162,7 @@ def test_a_request_that_is_sent_again_makes_one_job(run: Run, shop: Path, monkey
     assert (ran.code, ran.json, len(keys), len(set(keys))) == (0, {"id": "1"}, 2, 1)
 
 
-def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
+def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path) -> None:
     first = start(run, server_url, shop)["id"]
     assert run("jobs", "follow", first, "--url", server_url).code == 0
     (shop / "catalog.csv").unlink()
@@ -162,6 +181,83 @@ def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path, monkey
     shown = run("jobs", "show", second, "--url", server_url)
     assert (shown.code, second in shown.out, "source-invalid: " in shown.out) == (0, True, True)
     assert run("jobs", "show", first, "--url", server_url, "--json").json["progress"]["created"] == 2
+
+
+def test_a_listed_job_has_its_whole_id_on_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    job = a_job("83cf9351" * 4, state="failed")
+    with serve({"/v1/jobs?limit=20": answer(json.dumps({"jobs": [job]}).encode())}) as server:
+        heading, line = run("jobs", "list", "--url", server.url).out.splitlines()
+
+    assert heading.split() == ["id", "collection", "state", "rows", "failed", "warnings", "created", "source"]
+    assert line.split() == [
+        job["id"],
+        "default",
+        "failed",
+        *["1", "of", "?", "0", "1", "2026-05-04", "10:00:00"],
+        job["source"],
+    ]
+
+
+def test_a_job_is_shown_with_all_that_there_is_to_tell(run: Run) -> None:
+    job = a_job("83cf9351" * 4, state="failed", error={"code": "source-invalid", "detail": "the file is empty"})
+    with serve({f"/v1/jobs/{job['id']}": answer(json.dumps(job).encode())}) as server:
+        shown = run("jobs", "show", job["id"], "--url", server.url).out
+
+    assert dict(line.split(maxsplit=1) for line in shown.splitlines()) == {
+        "id": job["id"],
+        "kind": "ingest",
+        "collection": "default",
+        "state": "failed",
+        "source": job["source"],
+        "columns": "id from sku; text from title; metadata from price, brand",
+        "rows": "1 rows: 1 created, 0 updated, 0 unchanged, 0 failed, 1 stored in part",
+        "created": "2026-05-04 10:00:00",
+        "started": "2026-05-04 10:00:01",
+        "error": "source-invalid: the file is empty",
+    }
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(run: Run, server_url: str, shop: Path) -> None:
+    job = start(run, server_url, shop)["id"]
+
+    followed = run("jobs", "follow", job[:8], "--url", server_url)
+
+    assert (followed.code, followed.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+    assert run("jobs", "show", job[:8], "--url", server_url, "--json").json["id"] == job
+    assert run("jobs", "errors", job[:8], "--url", server_url).code == 0
+    assert f"job {job} has succeeded" in run("jobs", "cancel", job[:8], "--url", server_url).err
+
+
+def test_a_beginning_that_several_ids_have_is_told(run: Run) -> None:
+    first = {"jobs": [a_job("ab1"), a_job("ac")], "next_cursor": "c1"}
+    second = {"jobs": [a_job("ab2")], "next_cursor": None}
+    pages = {"/v1/jobs?limit=500": first, "/v1/jobs?limit=500&cursor=c1": second}
+    with serve({path: answer(json.dumps(page).encode()) for path, page in pages.items()}) as server:
+        several = run("jobs", "show", "ab", "--url", server.url)
+        one = run("jobs", "show", "ab2", "--url", server.url, "--json")
+
+    assert (several.code, several.err) == (1, "error: 2 jobs have ids that begin with ab: give more of it\n")
+    assert one.json["id"] == "ab2"
+
+
+def a_job(id_: str, *, state: str = "running", error: Any = None) -> Any:
+    """As the API tells it, at ten o'clock on this machine."""
+    counts = dict.fromkeys(("updated", "unchanged", "failed", "deleted"), 0)
+    moments = [datetime(2026, 5, 4, 10, 0, second).astimezone().isoformat() for second in range(2)]
+    return {
+        "id": id_,
+        "kind": "ingest",
+        "collection": "default",
+        "state": state,
+        "progress": counts | {"total": None, "done": 1, "created": 1, "warnings": 1, "per_second": None},
+        "source": "/shop/[red]/" + "long/" * 30 + "catalog.csv",
+        "mapping": {"id": "sku", "image": None, "text": "title", "metadata": ["price", "brand"]},
+        "created_at": moments[0],
+        "started_at": moments[1],
+        "finished_at": None,
+        "error": error,
+    }
 
 
 def test_the_bad_rows_of_a_job_are_json_lines(run: Run, server_url: str, shop: Path) -> None:
@@ -196,11 +292,12 @@ def test_jobs_are_cancelled(gate: threading.Event, run: Run, server_url: str, sh
     running, queued = (start(run, server_url, shop)["id"] for _ in range(2))
 
     second = run("jobs", "cancel", queued, "--url", server_url)
-    run("jobs", "cancel", running, "--url", server_url)
+    first = run("jobs", "cancel", running, "--url", server_url)
     gate.set()
     followed = run("jobs", "follow", running, "--url", server_url)
 
-    assert (second.code, second.out) == (0, f"job {queued} is cancelled\n")
+    assert (second.code, second.out) == (0, f"job {queued} is cancelled; what it has stored stays\n")
+    assert (first.code, first.out) == (0, f"job {running} will be cancelled; what it has stored stays\n")
     assert (followed.code, followed.err.strip().endswith(f"job {running} cancelled")) == (1, True)
 
 
@@ -223,7 +320,25 @@ def test_a_job_that_is_not_there_is_told_in_one_line(run: Run, server_url: str, 
     assert ran.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("source", ["relative/catalog.csv", "/etc/passwd", "/shop\0", "s3://bucket/a.csv"])
+def test_a_relative_path_is_that_of_the_same_machine(
+    run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop.parent)
+
+    ran = run("ingest", "shop/catalog.csv", "--on-server", "--url", server_url)
+
+    assert (ran.code, ran.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
+
+
+@pytest.mark.parametrize(("source", "url"), [("gone.csv", "http://127.0.0.1:9"), ("shop", "http://192.0.2.1:9")])
+def test_a_relative_path_that_the_server_cannot_know_is_told(run: Run, shop: Path, source: str, url: str) -> None:
+    ran = run("ingest", source, "--on-server", "--url", url)
+
+    assert (ran.code, len(ran.err.strip().splitlines())) == (1, 1)
+    assert "give the absolute path that it has on the server's machine" in ran.err
+
+
+@pytest.mark.parametrize("source", ["/etc/passwd", "/shop\0", "s3://bucket/a.csv"])
 def test_a_place_that_the_server_may_not_read_is_told_in_one_line(run: Run, server_url: str, source: str) -> None:
     ran = run("ingest", source, "--on-server", "--url", server_url)
 
