@@ -1,4 +1,4 @@
-"""The progress bar of an ingest."""
+"""Progress bars, on stderr."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +13,27 @@ if TYPE_CHECKING:
     from app.cli.report import IngestReport
 
 
-def _columns() -> list[ProgressColumn]:
-    return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()]
+def _columns(unit: str = "items") -> list[ProgressColumn]:
+    rate = _RateColumn(unit)
+    return [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()]
 
 
 class _RateColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f} items/s")
+        return Text("" if speed is None else f"{speed:,.0f} {self._unit}/s")
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of vectors; gives the function that is told how many more are done."""
+    with Progress(*_columns("vectors"), console=err) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.advance(task, more)
 
 
 @contextmanager
