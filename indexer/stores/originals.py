@@ -71,7 +71,7 @@ class Originals:
             log.warning("picture %s stays though nothing refers to it: %s", sha256, error.strerror)
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256[2:4] / sha256
+        return self._folder / original_path(sha256)
 
     def _write(self, sha256: str, data: bytes) -> None:
         path = self._path(sha256)
@@ -96,6 +96,11 @@ class Originals:
             os.fsync(file.fileno())
         partial.rename(path)
         sync_folder(path.parent)
+
+
+def original_path(sha256: str) -> Path:
+    """Where a picture lies in the folder of originals."""
+    return Path(sha256[:2], sha256[2:4], sha256)
 
 
 def sync_folder(folder: Path) -> None:
