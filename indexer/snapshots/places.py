@@ -80,6 +80,9 @@ class Prefix:
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
+        bucket, *names = self._url.partition("://")[2].split("/")
+        if not bucket or {"", ".", ".."} & set(names):
+            raise SnapshotImpossible(f"{url} is no place in an object store; name one as s3://bucket/prefix")
         self._objects = ObjectStores([self._url])
 
     def check_free(self) -> None:
