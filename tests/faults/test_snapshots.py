@@ -119,9 +119,8 @@ def test_a_disk_that_is_too_small_keeps_nothing_of_a_snapshot(tmp_path: Path) ->
         client.send("PUT", f"{client.collection}/items/a", json={"text": "red " * 10_000})
         with small_disk(tmp_path / "disk", 1) as disk:
             disk.fill()
-            process = trial.command(
-                "snapshot", "create", tmp_path / "disk" / "snapshot", "--data-dir", tmp_path / "data"
-            )
+            trial.snapshot = disk.folder / "snapshot"
+            process = trial.create()
             assert process.wait() == 1
             assert "full" in process.log.read_text() or "No space left" in process.log.read_text()
             assert [path.name for path in disk.folder.iterdir()] == ["ballast"]
