@@ -105,6 +105,8 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.RowRefused: (422, "row-refused"),
     indexer_errors.SourceChanged: (409, "source-changed"),
     indexer_errors.SourceForbidden: (422, "source-forbidden"),
+    indexer_errors.SnapshotDamaged: (422, "snapshot-damaged"),
+    indexer_errors.SnapshotImpossible: (409, "snapshot-impossible"),
     indexer_errors.StorageUnavailable: (507, "storage-unavailable"),
     indexer_errors.JobNotFound: (404, "job-not-found"),
     indexer_errors.JobConflict: (409, "job-conflict"),

@@ -262,6 +262,16 @@ class Collection:
         with self._writes:
             return [problem for index in self._indexes.values() for problem in index.problems()]
 
+    @property
+    def segments(self) -> int:
+        """Number of built segments."""
+        return sum(index.segments for index in self._indexes.values())
+
+    @property
+    def unusable(self) -> list[str]:
+        """What was wrong with segments that were found on disk; the catalogue was read instead of them."""
+        return [reason for index in self._indexes.values() for reason in index.unusable]
+
     def quality(self, offset: int, limit: int, duplicate_threshold: float = NEAR_DUPLICATE) -> Quality:
         """What is wrong with the catalogue; reads all vectors unless nothing was written since the last call.
 
@@ -277,6 +287,16 @@ class Collection:
             for index in self._indexes.values():
                 if not self._closed.is_set():
                     index.compact(self._writes, self._closed, fully=True)
+
+    def rebuild(self, report: Callable[[int], None] = lambda _: None) -> None:
+        """Drop each index and build it anew from the catalogue; writes and searches wait.
+
+        Args:
+            report: Told how many more vectors are built each time that it is called.
+        """
+        with self._compacting:
+            for index in self._indexes.values():
+                index.rebuild(self._writes, self._closed, report)
 
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""

@@ -10,7 +10,8 @@ IndexerError
 ├── ImageFetchFailed        ├── SourceForbidden       ├── JobFinished
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
-└── CatalogueIncompatible   └── DataFolderInUse
+├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
+└── DataFolderInUse
 """
 
 import re
@@ -121,6 +122,14 @@ class SourceChanged(IndexerError):
 
 class SourceForbidden(IndexerError):
     """A catalogue at a place that the settings do not allow."""
+
+
+class SnapshotDamaged(IndexerError):
+    """A snapshot that is not complete, or not what was written."""
+
+
+class SnapshotImpossible(IndexerError):
+    """A snapshot that cannot be made, or not be put where it should."""
 
 
 class StorageUnavailable(IndexerError):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli import demo, doctor, index, ingest, jobs, model, sample, search, serve, train
+from app.cli import demo, doctor, index, ingest, jobs, model, sample, search, serve, snapshot, train
 from app.cli.console import CommandFailed, out, print_error
 from app.version import read_version
 from indexer.errors import IndexerError
@@ -21,6 +21,7 @@ cli.command("serve")(serve.serve)
 cli.command("ingest")(ingest.ingest)
 cli.add_typer(jobs.cli, name="jobs")
 cli.add_typer(index.cli, name="index")
+cli.add_typer(snapshot.cli, name="snapshot")
 cli.command("search")(search.search)
 cli.add_typer(model.cli, name="model")
 cli.command("train")(train.train)

@@ -1,23 +1,69 @@
 """`sightline index`: what can be done with the index while no server runs on the data folder."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.console import CommandFailed, out
 from app.cli.options import DataDir, load_settings
 
-cli = typer.Typer(help="Examine the index of a data folder on which no server runs.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from indexer.collection import Collection
+
+cli = typer.Typer(help="Care for the index of a data folder on which no server runs.", no_args_is_help=True)
+
+One = Annotated[str | None, typer.Option("--collection", help="Only this collection.", show_default="all")]
 
 SHOWN_PROBLEMS = 20
 
 
 @cli.command()
-def verify(
-    data_dir: DataDir = None,
-    collection: Annotated[str | None, typer.Option(help="Only this collection.", show_default="all")] = None,
-) -> None:
-    """Compare each index with its catalogue, vector by vector. Exits with 1 if they differ."""
+def verify(data_dir: DataDir = None, collection: One = None) -> None:
+    """Compare each index with its catalogue, vector by vector. Exits with 1 if they differ.
+
+    Segments on the disk that cannot be used are told, too; they are dropped, and the catalogue is read instead.
+    """
+    problems = 0
+    with _collections(data_dir, collection) as collections:
+        for one in collections:
+            found = [*one.unusable, *one.verify()]
+            out.print(f"{_describe(one)}, {len(found)} problems", markup=False, highlight=False)
+            for problem in found[:SHOWN_PROBLEMS]:
+                out.print(f"  {problem}", markup=False, highlight=False, soft_wrap=True)
+            problems += len(found)
+    if problems:
+        raise CommandFailed(
+            f"{problems} differences between index and catalogue; `sightline index rebuild` makes the index anew"
+        )
+
+
+@cli.command()
+def compact(data_dir: DataDir = None, collection: One = None) -> None:
+    """Merge each index into one segment, without what was deleted."""
+    with _collections(data_dir, collection) as collections:
+        for one in collections:
+            before = one.segments
+            one.compact()
+            out.print(f"{_describe(one)}, {before} segments became {one.segments}", markup=False, highlight=False)
+
+
+@cli.command()
+def rebuild(data_dir: DataDir = None, collection: One = None) -> None:
+    """Drop each index and build it anew from the catalogue."""
+    from app.cli.progress import counting
+
+    with _collections(data_dir, collection) as collections:
+        for one in collections:
+            with counting(f"Building {one.name}", sum(one.info().vectors.values())) as report:
+                one.rebuild(report)
+            out.print(f"{_describe(one)}, built anew", markup=False, highlight=False)
+
+
+@contextmanager
+def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collection"]]:
+    """All collections of a data folder, or one, with the folder locked."""
     from app.encoders import Encoders
     from indexer.collections import Collections
     from models.store import ModelStore
@@ -25,15 +71,11 @@ def verify(
     settings = load_settings(data_dir=data_dir)
     if not (settings.data_dir / "catalogue.db").is_file():
         raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
-    problems = 0
     with Collections(settings.data_dir, Encoders(settings, ModelStore(settings.models_dir))) as collections:
-        names = [collection] if collection else [info.name for info in collections.infos()]
-        for name in names:
-            found = collections.get(name).verify()
-            counts = collections.get(name).info().vectors
-            out.print(f"{name}: {counts['image']} image and {counts['text']} text vectors, {len(found)} problems")
-            for problem in found[:SHOWN_PROBLEMS]:
-                out.print(f"  {problem}", markup=False, highlight=False)
-            problems += len(found)
-    if problems:
-        raise CommandFailed(f"{problems} differences between index and catalogue")
+        names = [name] if name else [info.name for info in collections.infos()]
+        yield [collections.get(name) for name in names]
+
+
+def _describe(collection: "Collection") -> str:
+    vectors = collection.info().vectors
+    return f"{collection.name}: {vectors['image']} image and {vectors['text']} text vectors"

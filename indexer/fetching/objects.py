@@ -6,7 +6,7 @@ Credentials and the endpoint come from the environment, by the names that each s
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, NotModifiedError
@@ -34,7 +34,7 @@ def is_object_url(reference: str) -> bool:
 
 
 class ObjectStores:
-    """Reads objects under the allowed prefixes; keys are taken as they are written. Thread-safe.
+    """Objects under the allowed prefixes; keys are taken as they are written. Thread-safe.
 
     Args:
         roots: Prefixes such as `s3://bucket/catalogues`; nothing else is ever asked for.
@@ -78,6 +78,25 @@ class ObjectStores:
                     raise ImageTooLarge(f"the picture has more than the {max_bytes:,} bytes allowed")
         return Fetched(url, bytes(body), found.meta["e_tag"], None, len(body))
 
+    def exists(self, url: str) -> bool:
+        """Whether there is such an object; raises as `blocks`."""
+        with self._reading(url) as (store, key):
+            try:
+                obstore.head(store, key)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def put(self, url: str, file: IO[bytes]) -> None:
+        """Store a file as an object, streamed in parts; raises as `blocks`."""
+        with self._reading(url, "written") as (store, key):
+            obstore.put(store, key, file)
+
+    def remove(self, url: str) -> None:
+        """Remove an object; raises as `blocks`."""
+        with self._reading(url, "removed") as (store, key):
+            obstore.delete(store, key)
+
     def names(self, folder: str) -> Iterator[str]:
         """The names, within a folder, of all objects in it and below, in the store's order; raises as `blocks`."""
         with self._reading(folder, "listed") as (store, prefix):
@@ -92,7 +111,7 @@ class ObjectStores:
         scheme, _, rest = url.partition("://")
         bucket, _, key = rest.partition("/")
         try:
-            if done == "read" and not key.strip("/"):
+            if done != "listed" and not key.strip("/"):
                 raise ValueError("it names no object")
             yield self._store(f"{scheme}://{bucket}"), key.strip("/")
         except (BaseError, OSError, ValueError) as error:

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
@@ -142,6 +142,20 @@ class Segment:
             columns.append(column)
         return cls(VectorRows(*columns), mappings), header
 
+    def check_holds(self, live: NDArray[np.int64], header: Header) -> None:
+        """Raise `ValueError` unless a built segment holds the catalogue's vectors of its range, each once.
+
+        Args:
+            live: Sequence numbers of the catalogue's vectors, ascending, the last one `header.to_seq` at most.
+        """
+        ends = np.array([header.after_seq]), np.array([header.to_seq + 1])
+        if np.any(np.diff(np.concatenate([ends[0], self._seqs, ends[1]])) <= 0):
+            raise ValueError("its sequence numbers are not those of its range in ascending order")
+        expected = live[np.searchsorted(live, header.after_seq, side="right") :]
+        missing = np.setdiff1d(expected, self._seqs, assume_unique=True)
+        if len(missing):
+            raise ValueError(f"{len(missing)} vectors are missing in it, the first is {missing[0]}")
+
     @property
     def live(self) -> int:
         """Number of vectors that can be found."""
@@ -243,15 +257,15 @@ def take(rows: VectorRows, positions: NDArray[np.int64]) -> VectorRows:
     return VectorRows(rows.seqs[positions], rows.items[positions], rows.vectors[positions])
 
 
-def write_segment(folder: Path, header: Header, views: Sequence[View], stop: threading.Event) -> bool:
-    """Write what can be found in the views as one segment, complete or not at all.
+def write_segment(folder: Path, header: Header, blocks: Iterable[VectorRows], stop: threading.Event) -> bool:
+    """Write vectors in ascending order of their sequence numbers as one segment, complete or not at all.
 
     A killed build leaves nothing that would be opened; False when `stop` ended it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_PARTIAL))
     try:
-        if not _write_columns(partial, views, stop):
+        if not _write_columns(partial, blocks, stop):
             return False
         (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
         for path in partial.iterdir():
@@ -273,10 +287,10 @@ def remove_partial(folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_columns(folder: Path, views: Sequence[View], stop: threading.Event) -> bool:
+def _write_columns(folder: Path, blocks: Iterable[VectorRows], stop: threading.Event) -> bool:
     with ExitStack() as stack:
         files = [stack.enter_context((folder / name).open("wb")) for name in _FILES]
-        for rows in (rows for view in views for rows in view.blocks()):
+        for rows in blocks:
             if stop.is_set():
                 return False
             for file, column in zip(files, _columns(rows), strict=True):

@@ -3,8 +3,9 @@
 import logging
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class VectorIndex:
         self._moments = Moments(row.dimension)
         self._last_seq = 0
         self._stale = True
+        self.unusable: list[str] = []
+        """What was wrong with built segments that were found on disk; the catalogue was read instead of them."""
         remove_partial(folder)
         self.reload()
 
@@ -69,6 +72,12 @@ class VectorIndex:
         with self._replayed():
             memory_bytes = sum(segment.memory_bytes for segment in self._segments())
             return sum(built.segment.live for built in self._built), self._delta.live, memory_bytes
+
+    @property
+    def segments(self) -> int:
+        """Number of built segments."""
+        with self._replayed():
+            return len(self._built)
 
     def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
@@ -176,6 +185,23 @@ class VectorIndex:
                     self._delta = Segment.empty(self._row.dimension)
                     self._delta.append(delta.after(header.to_seq))
 
+    def rebuild(
+        self, writes: AbstractContextManager[object], stop: threading.Event, report: Callable[[int], None]
+    ) -> None:
+        """Drop what is on disk and write the catalogue's vectors as one segment; arguments as of `compact`.
+
+        Args:
+            report: Told how many vectors are written each time that it is called.
+        """
+        with writes, self._lock:
+            self._stale = True
+            shutil.rmtree(self._folder, ignore_errors=True)
+            header = self._header([], self._catalogue.last_seq(), [])
+            header = replace(header, count=self._catalogue.count_vectors(self._row.generation_pk, self._modality))
+            if header.count:
+                write_segment(self._path(header), header, self._reported(report), stop)
+            self._load()
+
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
 
@@ -191,7 +217,9 @@ class VectorIndex:
             stored.append(block.seqs)
             found += self._differences(block, segments)
         indexed = np.concatenate([segment.live_seqs() for segment in segments])
-        left = np.setdiff1d(indexed, np.concatenate(stored))
+        seqs, times = np.unique(indexed, return_counts=True)
+        found += [f"{self._modality} vector {seq} is in the index more than once" for seq in seqs[times > 1]]
+        left = np.setdiff1d(seqs, np.concatenate(stored), assume_unique=True)
         found += [f"{self._modality} vector {seq} is in the index but not in the catalogue" for seq in left]
         if not found and not moments.equals(self._moments):
             found.append(f"the mean and covariance of the {self._modality} vectors are not those of the catalogue")
@@ -228,9 +256,7 @@ class VectorIndex:
         self._built = list(self._open_built())
         self._remove_unreachable()
         self._last_seq = self._built[-1].header.to_seq if self._built else 0
-        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality)
         for built in self._built:
-            built.segment.hide(np.setdiff1d(built.segment.live_seqs(), live, assume_unique=True))
             for rows in built.segment.view().blocks():
                 self._moments.add(rows.vectors)
         for block in self._blocks(after_seq=self._last_seq):
@@ -261,11 +287,21 @@ class VectorIndex:
         """Of those that begin there the longest: shorter ones were merged into it."""
         for folder in sorted(self._folder.glob(f"{after_seq:020d}-*"), reverse=True):
             try:
-                return self._open(folder)
+                return self._open_and_hide(folder)
             except (OSError, ValueError, TypeError) as error:
                 log.warning("segment %s is not usable; the catalogue is read instead: %s", folder, error)
+                self.unusable.append(f"{self._modality} segment {folder.name} is not usable: {error}")
                 shutil.rmtree(folder, ignore_errors=True)
         return None
+
+    def _open_and_hide(self, folder: Path) -> Built:
+        """A segment that was there, without what the catalogue no longer has."""
+        built = self._open(folder)
+        segment, header = built.segment, built.header
+        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality, header.after_seq, header.to_seq)
+        segment.check_holds(live, header)
+        segment.hide(np.setdiff1d(segment.live_seqs(), live, assume_unique=True))
+        return built
 
     def _open(self, folder: Path) -> Built:
         segment, header = Segment.open(folder)
@@ -296,7 +332,8 @@ class VectorIndex:
         """The segment with what can be found in the views, none where that is nothing; None when stopped."""
         if not header.count:
             return []
-        return [self._open(self._path(header))] if write_segment(self._path(header), header, views, stop) else None
+        blocks = (rows for view in views for rows in view.blocks())
+        return [self._open(self._path(header))] if write_segment(self._path(header), header, blocks, stop) else None
 
     @property
     def _delta_size(self) -> int:
@@ -315,6 +352,11 @@ class VectorIndex:
     def _path(self, header: Header) -> Path:
         # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
         return self._folder / f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
+
+    def _reported(self, report: Callable[[int], None]) -> Iterator[VectorRows]:
+        for block in self._blocks(after_seq=0):
+            yield block
+            report(len(block.seqs))
 
     def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)

@@ -99,6 +99,8 @@ class Locations:
         """
         if source.startswith(_UPLOAD):
             path = self._spool / source.removeprefix(_UPLOAD)
+            if not path.exists():  # the data folder was restored, and uploads are in no snapshot
+                raise SourceInvalid("the uploaded catalogue is no longer there; send it again", "/source")
             return Place(path, path.name, None, _version(path))
         if is_url(source) or is_object_url(source):
             return self._remote(source, self._spool / job_id, check)

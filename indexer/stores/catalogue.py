@@ -313,9 +313,10 @@ class Catalogue:
             found = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = 'vectors'").scalar()
             return int(found or 0)
 
-    def live_seqs(self, generation_pk: int, modality: Modality) -> NDArray[np.int64]:
-        """All sequence numbers, ascending."""
-        query = select(vectors.c.seq).where(_of(generation_pk, modality)).order_by(vectors.c.seq)
+    def live_seqs(self, generation_pk: int, modality: Modality, after_seq: int, to_seq: int) -> NDArray[np.int64]:
+        """All sequence numbers over `after_seq` up to `to_seq`, ascending."""
+        inside = (vectors.c.seq > after_seq) & (vectors.c.seq <= to_seq)
+        query = select(vectors.c.seq).where(_of(generation_pk, modality), inside).order_by(vectors.c.seq)
         with self._database.read() as connection:
             return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
 

@@ -38,6 +38,7 @@ from indexer.errors import CatalogueIncompatible, StorageUnavailable
 SCHEMA_VERSION = 3
 _UPGRADABLE = (2,)
 """Versions that lack whole tables only, which are made on opening."""
+READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
 _CHUNK = 10_000
 """Values in one IN list; SQLite allows 32,766 parameters."""

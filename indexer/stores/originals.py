@@ -76,7 +76,7 @@ class Originals:
                     _unlink(self._path(sha256))
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / sha256[:2] / sha256[2:4] / sha256
+        return self._folder / original_path(sha256)
 
     def _write(self, sha256: str, data: bytes) -> None:
         path = self._path(sha256)
@@ -109,6 +109,11 @@ def _unlink(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         log.warning("picture %s stays though nothing refers to it: %s", path.name, error.strerror)
+
+
+def original_path(sha256: str) -> Path:
+    """Where a picture lies in the folder of originals."""
+    return Path(sha256[:2], sha256[2:4], sha256)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Jobs from the command line: `ingest --on-server`, `jobs` and `index verify`, against a real server."""
+"""Jobs from the command line: `ingest --on-server` and `jobs`, against a real server."""
 
 import json
 import threading
@@ -10,11 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.encoders import Encoders
 from app.settings import Settings
-from indexer.collection import Collection
-from indexer.collections import Collections
-from indexer.types import NewItem
 from tests.app.conftest import ITEMS, Run
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
@@ -381,42 +377,3 @@ def test_no_server_is_told_in_one_line(run: Run, verb: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("options", [("--limit", "0"), ("--limit", "501"), ("--state", "lost"), ("--order", "name")])
 def test_wrong_usage_of_jobs_exits_with_2(run: Run, options: tuple[str, str]) -> None:
     assert run("jobs", "list", *options).code == 2
-
-
-@pytest.fixture
-def data(tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder on which no server runs."""
-    monkeypatch.setattr(Encoders, "__call__", lambda self, name: encoder)
-    with Collections(tmp_path / "data", lambda _: encoder) as collections:
-        new = [NewItem("a", picture("red"), "red", {}), NewItem("b", None, "blue", {})]
-        collections.get("default").upsert(new)
-    return tmp_path / "data"
-
-
-def test_an_index_that_is_right_is_verified(run: Run, data: Path) -> None:
-    ran = run("index", "verify", "--data-dir", data)
-
-    assert (ran.code, ran.out) == (0, "default: 1 image and 2 text vectors, 0 problems\n")
-    assert run("index", "verify", "--data-dir", data, "--collection", "none").code == 1
-
-
-def test_an_index_that_differs_is_told(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Collection, "verify", lambda self: ["image: item 1 is missing"])
-
-    ran = run("index", "verify", "--data-dir", data)
-
-    assert (ran.code, "item 1 is missing" in ran.out) == (1, True)
-    assert "1 differences between index and catalogue" in ran.err
-
-
-def test_a_folder_without_a_catalogue_is_not_verified_nor_made(run: Run, tmp_path: Path) -> None:
-    ran = run("index", "verify", "--data-dir", tmp_path / "typo")
-
-    assert (ran.code, str(tmp_path / "typo") in ran.err) == (1, True)
-    assert not (tmp_path / "typo").exists()
-
-
-def test_a_folder_that_a_server_has_open_is_not_verified(run: Run, server_url: str, settings: Settings) -> None:
-    ran = run("index", "verify", "--data-dir", settings.data_dir)
-
-    assert (ran.code, "in use" in ran.err) == (1, True)

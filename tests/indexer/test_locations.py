@@ -243,6 +243,14 @@ def test_the_name_of_an_upload_is_no_path(locations: Locations, spool: Path, fil
     assert ids(locations.open(source, "job")) == ["1", "2"]
 
 
+def test_an_upload_that_is_gone_is_told_without_a_path(locations: Locations, spool: Path) -> None:
+    source, _ = locations.receive(io.BytesIO(CSV), "a.csv")
+    locations.forget(source)
+    with pytest.raises(SourceInvalid, match="send it again") as raised:
+        locations.open(source, "job")
+    assert "/" not in raised.value.detail
+
+
 def test_an_upload_over_the_limit_leaves_nothing(open_locations: Open, spool: Path) -> None:
     assert open_locations(max_bytes=len(CSV)).receive(io.BytesIO(CSV), "a.csv")
     before = held(spool)
@@ -504,7 +512,7 @@ def test_what_belongs_to_no_job_is_swept(open_locations: Open, server: Server, s
     open_locations().sweep([(kept, "a"), (url, "resumes"), ("/some/path", "b")])
     assert {name for name in held(spool) if "/" not in name} == {kept[len("upload:") :].partition("/")[0], "resumes"}
     assert ids(open_locations().open(kept, "a")) == ids(open_locations().open(url, "resumes")) == ["1", "2"]
-    with pytest.raises(SourceInvalid, match="does not exist"):
+    with pytest.raises(SourceInvalid, match="send it again"):
         open_locations().open(lost, "c")
 
 
