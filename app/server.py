@@ -18,6 +18,7 @@ from app.openapi import SightlineAPI
 from app.routes import (
     collections,
     embeddings,
+    explain,
     health,
     items,
     jobs,
@@ -69,8 +70,9 @@ def read_version() -> str:
 
 
 def _add_routes(app: FastAPI) -> None:
-    # Pictures go before items: an item's id may hold slashes, and would swallow the rest of the path.
-    for module in (health, collections, quality, pictures, items, rules, search, jobs, embeddings, models, page):
+    # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
+    before_items = (health, collections, quality, pictures, explain)
+    for module in (*before_items, items, rules, search, jobs, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 

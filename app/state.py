@@ -24,6 +24,9 @@ from models.store import ModelStore
 REPORTS = 4
 """Reports on quality that are made or waited for at a time; further requests wait without a thread."""
 
+HEAT_MAPS = 2
+"""Heat maps that are computed at a time: each embeds some two hundred pictures."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -38,6 +41,7 @@ class Resources:
     locations: Locations
     load_picture: PictureLoader
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
+    explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
 
 
 class State(TypedDict):

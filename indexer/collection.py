@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from sqlalchemy import Connection
 
 from indexer.cursors import decode_cursor, encode_cursor
@@ -20,6 +21,7 @@ from indexer.quality.report import Quality
 from indexer.quality.reports import QualityReports
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
+from indexer.search.fusion import mean_vector
 from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.stores.originals import Originals
@@ -37,11 +39,13 @@ from indexer.types import (
     Outcome,
     SearchRequest,
     SearchResult,
+    Term,
     Upserted,
     Vector,
 )
 from models.encoder import Encoder
 from models.imaging import ImageLimits
+from models.saliency import SaliencyMap, occlusion_map
 
 log = logging.getLogger(__name__)
 
@@ -254,6 +258,16 @@ class Collection:
             search_ms=1000 * (ended - embedded),
             total_ms=1000 * (ended - started),
         )
+
+    def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
+        """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.
+
+        Raises:
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
+        """
+        embedded = embed_terms(terms, self.encoder, self.limits, self._catalogue, self._row)
+        query = mean_vector([term.embeddings["image"] for term in embedded], [term.weight for term in embedded])
+        return occlusion_map(self.encoder.preprocess(picture), query, self.encoder)
 
     # Trust
 

@@ -72,7 +72,17 @@ def rule(name: str, changes: Any, pointer: str | None, type_: str = "invalid-req
     return Bad(f"rule: {name}", "PUT", f"{RULES}/new", status, type_, pointer, body=body)
 
 
+def explain(name: str, query: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    path = f"{ITEMS}/before/explain"
+    return Bad(f"explain: {name}", "POST", path, status, type_, pointer, body={"query": query})
+
+
 CASES = [
+    explain("no term", [], "/query"),
+    explain("blank text", " ", "/query"),
+    explain("unknown item", {"item": "nobody"}, "/query/item", "item-not-found", 404),
+    explain("broken picture", {"image": data_uri(b"x")}, "/query/image", "image-undecodable"),
+    explain("vector of wrong dimension", {"vector": [1.0]}, "/query/vector", "vector-invalid"),
     put("undecodable picture", {"image": data_uri(b"GIF89a?")}, "/image", "image-undecodable"),
     put("truncated picture", {"image": data_uri(picture("red")[:-30])}, "/image", "image-undecodable"),
     put("decompression bomb", {"image": data_uri(bomb())}, "/image", "image-too-large", 413),
