@@ -28,6 +28,7 @@ from app.routes import (
     quality,
     rules,
     search,
+    selection,
 )
 from app.settings import Settings
 from app.state import Resources, State, open_resources
@@ -72,7 +73,7 @@ def read_version() -> str:
 def _add_routes(app: FastAPI) -> None:
     # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
     before_items = (health, collections, quality, pictures, explain)
-    for module in (*before_items, items, rules, search, jobs, embeddings, models, page):
+    for module in (*before_items, items, rules, search, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 

@@ -27,6 +27,9 @@ REPORTS = 4
 HEAT_MAPS = 2
 """Heat maps that are computed at a time: each embeds some two hundred pictures."""
 
+SELECTIONS = 1
+"""Selections that are made at a time: each holds some 100 MB of vectors."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -42,6 +45,7 @@ class Resources:
     load_picture: PictureLoader
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
     explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
+    selecting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SELECTIONS))
 
 
 class State(TypedDict):
