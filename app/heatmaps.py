@@ -39,10 +39,10 @@ def make_heatmap(picture: Image.Image, grid: NDArray[np.float32], region: Region
         grid: [rows, columns]; 0 and less is cold, the highest is hot.
         region: Where the grid lies in the picture.
     """
-    picture = picture.copy()
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=3.0)
-    heat = _over(picture.size, grid, region)
-    blended = Image.blend(picture.convert("L").convert("RGB"), Image.fromarray(_coloured(heat)), OPACITY)
+    scale = min(1, MAX_SIDE / max(picture.size))
+    size = (max(1, round(scale * picture.width)), max(1, round(scale * picture.height)))
+    grey = picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0).convert("L").convert("RGB")
+    blended = Image.blend(grey, Image.fromarray(_coloured(_over(size, grid, region))), OPACITY)
     file = io.BytesIO()
     blended.save(file, "PNG")
     return file.getvalue()

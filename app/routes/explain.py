@@ -35,7 +35,7 @@ async def explain(
     collection: TheCollection,
     resources: TheResources,
     load_image: LoadImage,
-    accept: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Embeds some two hundred copies of the picture with a part hidden; two heat maps are computed at a time.
 

@@ -91,11 +91,12 @@ def test_what_has_no_picture_has_no_heat_map(stocked: TestClient, path: str, sta
     assert (answer.status_code, answer.json()["type"]) == (status, type_)
 
 
-def test_large_pictures_are_shown_small() -> None:
-    heat = make_heatmap(Image.new("RGB", (3000, 1000), "white"), np.eye(3, dtype=np.float32), Region(0, 0, 1, 1))
+@pytest.mark.parametrize(("size", "shown"), [((3000, 1000), (512, 171)), ((1, 5000), (1, 512)), ((40, 30), (40, 30))])
+def test_large_pictures_are_shown_small(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    heat = make_heatmap(Image.new("RGB", size, "white"), np.eye(3, dtype=np.float32), Region(0, 0, 1, 1))
 
     with Image.open(io.BytesIO(heat)) as image:
-        assert image.size == (512, 171)
+        assert image.size == shown
 
 
 def test_the_heat_lies_where_the_model_looked() -> None:
