@@ -34,7 +34,8 @@ def problems(*statuses: int) -> Responses:
 
 
 READING = problems(401, 404, 422)
-WRITING = problems(400, 401, 404, 413, 415, 422, 503, 507)
+ASKING = problems(400, 401, 404, 413, 415, 422, 503)
+WRITING = ASKING | problems(507)
 
 
 class SightlineAPI(FastAPI):

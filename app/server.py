@@ -17,6 +17,7 @@ from app.openapi import SightlineAPI
 from app.routes import (
     collections,
     embeddings,
+    explain,
     health,
     items,
     jobs,
@@ -26,6 +27,7 @@ from app.routes import (
     quality,
     rules,
     search,
+    selection,
 )
 from app.settings import Settings
 from app.state import Resources, State, open_resources
@@ -61,8 +63,9 @@ def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager
 
 
 def _add_routes(app: FastAPI) -> None:
-    # Pictures go before items: an item's id may hold slashes, and would swallow the rest of the path.
-    for module in (health, collections, quality, pictures, items, rules, search, jobs, embeddings, models, page):
+    # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
+    before_items = (health, collections, quality, pictures, explain)
+    for module in (*before_items, items, rules, search, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 

@@ -24,6 +24,12 @@ from models.store import ModelStore
 REPORTS = 4
 """Reports on quality that are made or waited for at a time; further requests wait without a thread."""
 
+HEAT_MAPS = 2
+"""Heat maps that are computed at a time: each embeds some two hundred pictures."""
+
+SELECTIONS = 1
+"""Selections that are made at a time: each holds some 100 MB of vectors."""
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -38,6 +44,8 @@ class Resources:
     locations: Locations
     load_picture: PictureLoader
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
+    explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
+    selecting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SELECTIONS))
 
 
 class State(TypedDict):

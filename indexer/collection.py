@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from sqlalchemy import Connection
 
 from indexer.cursors import decode_cursor, encode_cursor
@@ -18,8 +20,10 @@ from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
 from indexer.quality.reports import QualityReports
+from indexer.quality.selection import Method, Points, select
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
+from indexer.search.fusion import mean_vector
 from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.stores.originals import Originals
@@ -35,13 +39,16 @@ from indexer.types import (
     Modality,
     NewItem,
     Outcome,
+    Representative,
     SearchRequest,
     SearchResult,
+    Term,
     Upserted,
     Vector,
 )
 from models.encoder import Encoder
 from models.imaging import ImageLimits
+from models.saliency import SaliencyMap, occlusion_map
 
 log = logging.getLogger(__name__)
 
@@ -254,6 +261,32 @@ class Collection:
             search_ms=1000 * (ended - embedded),
             total_ms=1000 * (ended - started),
         )
+
+    def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
+        """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.
+
+        Raises:
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
+        """
+        embedded = embed_terms(terms, self.encoder, self.limits, self._catalogue, self._row)
+        query = mean_vector([term.embeddings["image"] for term in embedded], [term.weight for term in embedded])
+        return occlusion_map(self.encoder.preprocess(picture), query, self.encoder)
+
+    def select(self, k: int, method: Method, among: NDArray[np.int64] | None = None) -> list[Representative]:
+        """At most k items that cover the collection, the most telling first; see `indexer.quality.selection.select`.
+
+        Args:
+            among: Primary keys of the items to choose from; all if None.
+        """
+        with self._writes:
+            image, text = (self._indexes[modality].snapshot() for modality in MODALITIES)
+        chosen = select(Points(image, text, among), k, method, self._check_open)
+        stored = self._catalogue.items_by_pk([one.item for one in chosen])
+        return [
+            Representative(stored[one.item].item, one.cluster_size)
+            for one in chosen
+            if one.item in stored  # else it was deleted meanwhile
+        ]
 
     # Trust
 

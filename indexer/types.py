@@ -181,6 +181,14 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class Representative:
+    """An item that stands for others, and for how many (itself included), where that is counted."""
+
+    item: Item
+    cluster_size: int | None
+
+
+@dataclass(frozen=True)
 class CollectionSettings:
     """What a collection is made with, and keeps."""
 

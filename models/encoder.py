@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.manifest import Manifest, read_manifest
+from models.preprocessing import Region
 from models.sessions import Device, Session
 from models.tokenizing import TextTokenizer
 
@@ -45,6 +46,9 @@ class Encoder(Protocol):
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture as the model was trained: uint8 [height, width, 3]."""
+
+    def region(self, size: tuple[int, int]) -> Region:
+        """Where what `preprocess` gives lies in a picture of `size` (width, height)."""
 
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
@@ -120,6 +124,10 @@ class DualEncoder:
             uint8 [height, width, 3].
         """
         return self.manifest.preprocessing.pixels(image)
+
+    def region(self, size: tuple[int, int]) -> Region:
+        """Where what `preprocess` gives lies in a picture of `size` (width, height)."""
+        return self.manifest.preprocessing.region(size)
 
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures.

@@ -4,6 +4,7 @@ Resize and crop happen here; scaling to [0, 1], mean and standard deviation are 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,15 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 _MAX_ASPECT = 8
 """Beyond this ratio of the sides the ends, which the centre crop drops, are cut off before resizing: a picture
 of 1 x 50,000,000 pixels would otherwise become 224 x 11,200,000,000."""
+
+
+class Region(NamedTuple):
+    """A rectangle in a picture, as fractions of its width and height; below 0 and above 1 lies padding."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 class Preprocessing(BaseModel):
@@ -78,6 +88,17 @@ class Preprocessing(BaseModel):
             case _:
                 return np.asarray(self._resize(image, self.size))
 
+    def region(self, size: tuple[int, int]) -> Region:
+        """Where the pixels that `pixels` gives lie in a picture of `size` (width, height)."""
+        if self.resize_mode == "squash":
+            return Region(0, 0, 1, 1)
+        left, top, right, bottom = self._kept(size)
+        kept = right - left, bottom - top
+        scaled = self._scaled(kept)
+        x, width = _along(scaled[0], self.size[1], left, kept[0], size[0])
+        y, height = _along(scaled[1], self.size[0], top, kept[1], size[1])
+        return Region(x, y, x + width, y + height)
+
     def _resize(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
         height, width = size
         if image.size == (width, height):
@@ -85,48 +106,72 @@ class Preprocessing(BaseModel):
         return image.resize((width, height), RESAMPLING[self.interpolation])
 
     def _shortest(self, image: Image.Image) -> Image.Image:
-        image = _limit_aspect(image)
+        kept = self._kept(image.size)
+        if kept != (0, 0, *image.size):
+            image = image.crop(kept)
+        scaled = self._scaled(image.size)
         if self.size[0] == self.size[1]:
-            return _centre(self._resize(image, _shortest_side(image, self.size[0])), self.size, 0)
+            return _centre(self._resize(image, scaled[::-1]), self.size, 0)
         # OpenCLIP scales pictures for a target that is not square by ResizeKeepRatio, always bicubic.
-        scaled = image.resize(_keep_ratio(image, self.size, min)[::-1], Image.Resampling.BICUBIC)
-        return _centre(scaled, self.size, 0)
+        return _centre(image.resize(scaled, Image.Resampling.BICUBIC), self.size, 0)
 
     def _longest(self, image: Image.Image) -> Image.Image:
-        return _centre(self._resize(image, _keep_ratio(image, self.size, max)), self.size, self.fill_color)
+        return _centre(self._resize(image, self._scaled(image.size)[::-1]), self.size, self.fill_color)
+
+    def _kept(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """What is scaled of a picture: left, top, right, bottom in pixels."""
+        return _limit_aspect(size) if self.resize_mode == "shortest" else (0, 0, *size)
+
+    def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) to which a picture of `size` is scaled before it is cropped or padded."""
+        if self.resize_mode == "longest":
+            return _keep_ratio(size, self.size, max)
+        if self.size[0] == self.size[1]:
+            return _shortest_side(size, self.size[0])
+        return _keep_ratio(size, self.size, min)
 
 
-def _shortest_side(image: Image.Image, side: int) -> tuple[int, int]:
-    """torchvision's `Resize(int)`: the longer side is truncated, not rounded."""
-    width, height = image.size
+def _shortest_side(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(width, height) by torchvision's `Resize(int)`: the longer side is truncated, not rounded."""
+    width, height = size
     if width <= height:
-        return int(side * height / width), side
-    return side, int(side * width / height)
+        return side, int(side * height / width)
+    return int(side * width / height), side
 
 
-def _keep_ratio(image: Image.Image, size: tuple[int, int], choose: Callable[[float, float], float]) -> tuple[int, int]:
-    """(height, width) scaled so that the side picked by `choose` (`min`: shorter, `max`: longer) fits `size`."""
-    width, height = image.size
-    ratio = choose(height / size[0], width / size[1])
-    return max(1, round(height / ratio)), max(1, round(width / ratio))
+def _keep_ratio(
+    size: tuple[int, int], target: tuple[int, int], choose: Callable[[float, float], float]
+) -> tuple[int, int]:
+    """(width, height) scaled so that the side picked by `choose` (`min`: shorter, `max`: longer) fits `target`."""
+    width, height = size
+    ratio = choose(height / target[0], width / target[1])
+    return max(1, round(width / ratio)), max(1, round(height / ratio))
 
 
-def _limit_aspect(image: Image.Image) -> Image.Image:
-    width, height = image.size
-    if max(width, height) <= _MAX_ASPECT * min(width, height):
-        return image
+def _limit_aspect(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    width, height = size
     kept_width, kept_height = min(width, _MAX_ASPECT * height), min(height, _MAX_ASPECT * width)
     left, top = (width - kept_width) // 2, (height - kept_height) // 2
-    return image.crop((left, top, left + kept_width, top + kept_height))
+    return left, top, left + kept_width, top + kept_height
+
+
+def _start(extent: int, wanted: int) -> int:
+    """Where torchvision's centre crop begins along one side; negative where it pads (the smaller half comes first)."""
+    return -((wanted - extent) // 2) if extent < wanted else round((extent - wanted) / 2)
+
+
+def _along(scaled: int, wanted: int, first: int, kept: int, whole: int) -> tuple[float, float]:
+    """Along one side: where the centre crop of the scaled part begins and how long it is, as fractions of the whole."""
+    return (first + _start(scaled, wanted) / scaled * kept) / whole, wanted / scaled * kept / whole
 
 
 def _centre(image: Image.Image, size: tuple[int, int], fill: int) -> Image.Image:
-    """torchvision's centre crop, which pads first where the picture is smaller (left and top get the smaller half)."""
+    """torchvision's centre crop, which pads first where the picture is smaller."""
     height, width = size
-    pad_left, pad_top = max(0, width - image.width) // 2, max(0, height - image.height) // 2
+    left, top = _start(image.width, width), _start(image.height, height)
     if image.width < width or image.height < height:
         canvas = Image.new("RGB", (max(width, image.width), max(height, image.height)), (fill, fill, fill))
-        canvas.paste(image, (pad_left, pad_top))
+        canvas.paste(image, (max(0, -left), max(0, -top)))
         image = canvas
-    top, left = round((image.height - height) / 2), round((image.width - width) / 2)
+    left, top = max(0, left), max(0, top)
     return image.crop((left, top, left + width, top + height))

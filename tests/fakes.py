@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.encoder import TextEmbeddings
+from models.preprocessing import Region
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -37,6 +38,9 @@ class FakeEncoder:
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB").resize((8, 8)))
+
+    def region(self, size: tuple[int, int]) -> Region:
+        return Region(0, 0, 1, 1)
 
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         self.encoded_images += len(pixels)

@@ -20,6 +20,8 @@ export const listCollections = () => call("/v1/collections").then((answer) => an
 export const search = (collection, query, limit, offset) =>
   call(at(collection, "/search"), {query, limit, offset, include: ["text", "metadata"]});
 
+export const explain = (collection, id, query) => call(at(collection, `/items/${encodeURIComponent(id)}/explain`), {query});
+
 export const browse = (collection, limit, cursor) =>
   call(at(collection, `/items?limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`));
 

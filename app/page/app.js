@@ -1,6 +1,6 @@
 // The page's state is one query (text, picture, or "like this item") or the quality view; what can be linked stands in
 // the address.
-import {browse, listCollections, search, toDataUri} from "./api.js";
+import {browse, explain, listCollections, search, toDataUri} from "./api.js";
 import {appendCards, showDetail} from "./gallery.js";
 import {makeQuality} from "./quality.js";
 
@@ -60,7 +60,7 @@ async function load(more = false) {
     if (run !== state.run) return; // a later query was faster
     if (!more) gallery.replaceChildren();
     state.shown = (more ? state.shown : 0) + page.hits.length;
-    appendCards(gallery, page.hits, {open: (hit) => showDetail($("detail"), hit, findLike), like: findLike});
+    appendCards(gallery, page.hits, {open: (hit) => openDetail(hit, wanted), like: findLike});
     $("more").hidden = !page.more;
     say(page.status);
   } catch (error) {
@@ -71,6 +71,11 @@ async function load(more = false) {
   } finally {
     if (run === state.run) gallery.classList.remove("busy");
   }
+}
+
+function openDetail(hit, wanted) {
+  const {collection} = state;
+  showDetail($("detail"), hit, {like: findLike, where: wanted && (() => explain(collection, hit.id, wanted))});
 }
 
 async function loadQuality() {

@@ -40,7 +40,7 @@ function card(hit, best, open, like) {
   return made;
 }
 
-export function showDetail(dialog, hit, like) {
+export function showDetail(dialog, hit, {like, where}) {
   const picture = dialog.querySelector("img");
   if (hit.image_url) picture.src = hit.image_url;
   else picture.removeAttribute("src");
@@ -49,7 +49,35 @@ export function showDetail(dialog, hit, like) {
   dialog.querySelector(".score").textContent = hit.score === undefined ? hit.id : `score ${hit.score.toFixed(3)} (${scoresOf(hit)})`;
   dialog.querySelector("dl").replaceChildren(...facts(hit).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
   dialog.querySelector(".like").onclick = () => like(hit);
+  offerHeat(dialog, hit, picture, where);
   dialog.showModal();
+}
+
+// The heat map is a picture of the same shape, so it takes the place of the hit's and gives it back.
+function offerHeat(dialog, hit, picture, where) {
+  const [button, legend] = [dialog.querySelector(".where"), dialog.querySelector(".legend")];
+  const turns = (dialog.turns = {}); // those of another hit's detail are over
+  const show = (source, hot, said = "") => {
+    if (source) picture.src = source;
+    button.setAttribute("aria-pressed", hot);
+    button.disabled = false;
+    legend.querySelector("[role=status]").textContent = said;
+    legend.hidden = !hot && !said;
+    legend.querySelector(".scale").hidden = !hot;
+  };
+  button.hidden = !where || !hit.image_url;
+  show(null, false);
+  button.onclick = async () => {
+    if (button.getAttribute("aria-pressed") === "true") return show(hit.image_url, false);
+    show(null, false, "Hiding one part after another …");
+    button.disabled = true;
+    try {
+      turns.heat ||= await where();
+      if (dialog.turns === turns) show(turns.heat.image, true);
+    } catch (error) {
+      if (dialog.turns === turns) show(null, false, error.message);
+    }
+  };
 }
 
 function facts(hit) {

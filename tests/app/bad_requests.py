@@ -5,7 +5,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH
+from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH, SELECT
 from tests.pictures import data_uri, picture
 
 JSON_TYPE = {"content-type": "application/json"}
@@ -72,7 +72,27 @@ def rule(name: str, changes: Any, pointer: str | None, type_: str = "invalid-req
     return Bad(f"rule: {name}", "PUT", f"{RULES}/new", status, type_, pointer, body=body)
 
 
+def explain(name: str, query: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    path = f"{ITEMS}/before/explain"
+    return Bad(f"explain: {name}", "POST", path, status, type_, pointer, body={"query": query})
+
+
+def select(name: str, body: Any, pointer: str) -> Bad:
+    return Bad(f"select: {name}", "POST", SELECT, 422, "invalid-request", pointer, body=body)
+
+
 CASES = [
+    select("none", {"k": 0}, "/k"),
+    select("too many", {"k": 1001}, "/k"),
+    select("no number", {}, "/k"),
+    select("unknown method", {"k": 1, "method": "random"}, "/method"),
+    select("unknown field", {"k": 1, "n": 1}, "/n"),
+    Bad("select: unknown collection", "POST", "/v1/collections/no/select", 404, "collection-not-found", body={"k": 1}),
+    explain("no term", [], "/query"),
+    explain("blank text", " ", "/query"),
+    explain("unknown item", {"item": "nobody"}, "/query/item", "item-not-found", 404),
+    explain("broken picture", {"image": data_uri(b"x")}, "/query/image", "image-undecodable"),
+    explain("vector of wrong dimension", {"vector": [1.0]}, "/query/vector", "vector-invalid"),
     put("undecodable picture", {"image": data_uri(b"GIF89a?")}, "/image", "image-undecodable"),
     put("truncated picture", {"image": data_uri(picture("red")[:-30])}, "/image", "image-undecodable"),
     put("decompression bomb", {"image": data_uri(bomb())}, "/image", "image-too-large", 413),

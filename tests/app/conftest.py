@@ -27,6 +27,7 @@ SEARCH = "/v1/collections/default/search"
 RULES = "/v1/collections/default/rules"
 FLAGS = "/v1/collections/default/flags"
 QUALITY = "/v1/collections/default/quality"
+SELECT = "/v1/collections/default/select"
 
 Run = Callable[..., "Ran"]
 

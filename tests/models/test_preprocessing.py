@@ -53,6 +53,44 @@ def test_a_picture_a_million_times_longer_than_wide_costs_no_memory() -> None:
     assert make("shortest", (224, 224)).pixels(Image.new("RGB", (1, 1_000_000), "red")).shape == (224, 224, 3)
 
 
+@given(
+    mode=st.sampled_from(["shortest", "longest", "squash"]),
+    sides=st.tuples(st.integers(40, 400), st.integers(40, 400)),
+    size=st.tuples(st.integers(16, 48), st.integers(16, 48)),
+)
+def test_the_region_tells_where_the_pixels_come_from(mode: str, sides: tuple[int, int], size: tuple[int, int]) -> None:
+    width, height = sides
+    ramp = np.zeros((height, width, 3), dtype=np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, width)[None]
+    ramp[..., 1] = np.linspace(0, 255, height)[:, None]
+    preprocessing = make(mode, size)
+
+    pixels = preprocessing.pixels(Image.fromarray(ramp))
+    left, top, right, bottom = preprocessing.region(sides)
+
+    x, y = (left + right) / 2, (top + bottom) / 2
+    middle = pixels[size[0] // 2, size[1] // 2]
+    assert middle[0] == pytest.approx(255 * x, abs=255 / size[1] * (right - left) + 3)
+    assert middle[1] == pytest.approx(255 * y, abs=255 / size[0] * (bottom - top) + 3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "region"),
+    [
+        ("squash", (300, 100), (0, 0, 1, 1)),
+        ("shortest", (200, 100), (0.25, 0, 0.75, 1)),
+        ("shortest", (100, 400), (0, 0.375, 1, 0.625)),
+        ("shortest", (3200, 100), (0.5 - 1 / 64, 0, 0.5 + 1 / 64, 1)),
+        ("longest", (200, 100), (0, -0.5, 1, 1.5)),
+        ("longest", (50, 100), (-0.5, 0, 1.5, 1)),
+    ],
+)
+def test_the_region_of_a_crop_lies_within_and_of_padding_beyond_the_picture(
+    mode: str, size: tuple[int, int], region: tuple[float, ...]
+) -> None:
+    assert make(mode).region(size) == pytest.approx(region)
+
+
 @pytest.mark.parametrize("field", [{"resize_mode": "stretch"}, {"interpolation": "lanczos"}])
 def test_an_unknown_mode_raises(field: dict[str, str]) -> None:
     with pytest.raises(PreprocessingUnknown, match=next(iter(field.values()))):
