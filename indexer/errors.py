@@ -10,7 +10,7 @@ IndexerError
 ├── ImageFetchFailed        ├── SourceForbidden       ├── JobFinished
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
-└── CatalogueIncompatible   └── DataFolderInUse
+└── CatalogueIncompatible   └── DataFolderInUse       └── FilterInvalid
 """
 
 import re
@@ -77,6 +77,10 @@ class FetchFailed(IndexerError):
         super().__init__(detail, pointer)
         self.transient = transient
         self.retry_after_s = retry_after_s
+
+
+class FilterInvalid(IndexerError):
+    """A filter over metadata that cannot be understood."""
 
 
 class FingerprintMismatch(IndexerError):
