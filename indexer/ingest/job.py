@@ -124,10 +124,13 @@ def _delete_unnamed(run: Run, expected: int | None) -> None:
 
 def _delete_chunk(run: Run, position: int) -> int:
     started = time.monotonic()
-    with run.collection.no_other_writes():  # an item that is stored just now is not deleted
-        ids = run.store.unnamed(run.job, DELETE_CHUNK)
-        if ids:
-            run.collection.delete(ids, lambda connection: _note(run, connection, position, len(ids), started))
+    ids: list[str] = []
+
+    def unnamed() -> list[str]:
+        ids.extend(run.store.unnamed(run.job, DELETE_CHUNK))  # an item that is stored just now is not among them
+        return ids
+
+    run.collection.delete(unnamed, lambda connection: _note(run, connection, position, len(ids), started))
     return len(ids)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from indexer.errors import ItemNotFound, QueryInvalid
 from indexer.index.moments import Spread
 from indexer.index.segment import Found
-from indexer.index.vector_index import VectorIndex
+from indexer.index.vector_index import Selected, VectorIndex
 from indexer.preparation import check_vector
 from indexer.search.fusion import ComposedQuery, compose, fuse
 from indexer.stores.catalogue import Catalogue, CollectionRow
@@ -86,9 +86,12 @@ def rank(
     terms: Sequence[EmbeddedTerm],
     targets: Mapping[Modality, float],
     indexes: Mapping[Modality, VectorIndex],
+    searched: Mapping[Modality, Selected],
     wanted: int,
 ) -> Ranking:
     """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
+
+    Only vectors in `searched` are found, while the scale of the scores is that of all: a filter changes no score.
 
     The answer is that of fusing the similarities of every item, so that the pages of a query are parts of one order.
     Each modality gives its best, and they are enough once the last wanted item scores higher than any item outside
@@ -102,7 +105,7 @@ def rank(
     depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
     while True:
         found = {
-            modality: indexes[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
+            modality: searched[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
         }
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
         scores = _scores(pks, composed, targets, indexes, scale)
