@@ -264,7 +264,7 @@ class Collection:
         ended = time.perf_counter()
         return SearchResult(
             hits=hits,
-            total=self._searchable(targets, terms, found),
+            total=self._searchable(ranking, terms, found),
             facets=found.facets if found else {},
             generation=self.generation,
             truncated=any(term.truncated for term in terms),
@@ -358,17 +358,17 @@ class Collection:
 
     def _take_over(self, written: Written) -> None:
         """Bring a committed write into the index; it is acknowledged only after that."""
+        try:
+            self._columns.apply(written.items)
+        except Exception:
+            log.exception("the columns of %s missed a write and are read anew", self.name)
+            self._columns.clear()
         for modality, index in self._indexes.items():
             try:
                 index.apply(written.added[modality], written.dropped[modality])
             except Exception:
                 log.exception("the %s index of %s missed a write and is replayed", modality, self.name)
                 index.reload()
-        try:
-            self._columns.apply(written.items)
-        except Exception:
-            log.exception("the columns of %s missed a write and are read anew", self.name)
-            self._columns.clear()
 
     def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
         stored = self.known(list(outcomes))
@@ -432,19 +432,17 @@ class Collection:
             return rank_items(found.items, wanted)
         return rank_groups(rank_items, found.items, found.groups, request.group_size, wanted)
 
-    def _searchable(
-        self, targets: Mapping[Modality, float], terms: Sequence[EmbeddedTerm], found: Matches | None
-    ) -> int:
+    def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
         """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""
         items = found.items if found else None
         own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
         own = own if items is None else own[items.holds(own)]
-        if len(targets) == len(MODALITIES):
+        if len(ranking.searched) == len(MODALITIES):
             return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
         own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
         return sum(
-            self._indexes[modality].select(items).live - sum(modality in vectors for vectors in own_vectors.values())
-            for modality in targets
+            live - sum(modality in vectors for vectors in own_vectors.values())
+            for modality, live in ranking.searched.items()
         )
 
     def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, request: SearchRequest) -> list[Hit]:

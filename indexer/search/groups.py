@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +30,17 @@ def rank_groups(
     left, depth = items.mask, max(MIN_CANDIDATES, 2 * wanted)
     taken: list[tuple[int, float]] = []
     members: Counter[int] = Counter()
+    ranking = first = rank_items(items, depth)
     while True:
-        ranking = rank_items(ItemSet(items.first, left), depth)
         positions = np.array([pk - items.first for pk, _ in ranking.candidates], dtype=np.int64)
         for candidate, group in zip(ranking.candidates, groups[positions].tolist(), strict=True):
             members[group] += group > 0
             if members[group] <= group_size and len(taken) < wanted:
                 taken.append(candidate)
         if len(taken) == wanted or len(ranking.candidates) < depth:
-            return Ranking(taken, ranking.composed)
+            return replace(first, candidates=taken)
         full = np.zeros(int(groups.max()) + 1, dtype=bool)
         full[[group for group, count in members.items() if count >= group_size and group > 0]] = True
         left = left & ~full[groups]
         left[positions] = False
+        ranking = rank_items(ItemSet(items.first, left), depth)

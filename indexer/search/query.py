@@ -38,6 +38,8 @@ class Ranking:
     candidates: list[tuple[int, float]]
     """Primary key of the item, and its score."""
     composed: Mapping[Modality, ComposedQuery]
+    searched: Mapping[Modality, int]
+    """Number of vectors among which they were found."""
 
     def cosines(self, vectors: Mapping[Modality, Vector]) -> dict[Modality, float]:
         """Weighted mean cosine of the terms with an item's vector of each target modality that it has."""
@@ -99,7 +101,7 @@ def rank(
     """
     composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
     if not composed:
-        return Ranking([], composed)
+        return Ranking([], composed, {})
     own = np.array([term.item_pk for term in terms if term.item_pk is not None], dtype=np.int64)
     scale = composed[max(composed, key=lambda modality: targets[modality])].spread
     depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
@@ -118,7 +120,8 @@ def rank(
         ]
         if not shallow:
             pairs = zip(pks[best].tolist(), scores[best].tolist(), strict=True)
-            return Ranking([(pk, score) for pk, score in pairs if score > -np.inf], composed)
+            candidates = [(pk, score) for pk, score in pairs if score > -np.inf]
+            return Ranking(candidates, composed, {modality: part.live for modality, part in searched.items()})
         for modality in shallow:
             depths[modality] *= 4
 

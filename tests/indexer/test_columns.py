@@ -222,6 +222,16 @@ def test_values_that_no_item_has_any_more_are_forgotten(monkeypatch: pytest.Monk
     assert reading.readings < 15
 
 
+def test_a_facet_has_the_most_frequent_values_and_ends() -> None:
+    rows = [(pk, {"n": f"v{pk % 150:03}"}) for pk in range(149)] + [
+        (200, {"n": "v149"}),
+        (201, {"n": ["v149", "v000"]}),
+    ]
+    [facet] = Columns(lambda: iter([rows])).select(All(()), facets=["n"]).facets.values()
+    assert [found.value for found in facet] == ["v000", "v149", *(f"v{number:03}" for number in range(1, 99))]
+    assert [found.count for found in facet] == [2, 2] + [1] * 98
+
+
 def test_every_field_of_a_filter_is_named() -> None:
     filter_ = parse_filter({"a": 1, "$or": [{"b.c": {"$gt": 1, "$lt": 2}}, {"$not": {"d": {"$exists": False}}}]})
     assert paths(filter_) == {"a", "b.c", "d"}

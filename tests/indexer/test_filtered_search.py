@@ -96,6 +96,24 @@ def test_a_write_that_the_columns_missed_is_read_anew(collection: Collection, mo
     assert find(collection, filter=low) == ["i1", "i2"]
 
 
+def test_the_columns_know_a_write_that_the_index_could_not_take_over(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(collection, {"n": 0}, {"n": 1})
+    zero = parse_filter({"n": 0})
+    assert len(collection.items(9, None, zero)[0]) == 1
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VectorIndex, "apply", fail)
+        patched.setattr(VectorIndex, "reload", fail)
+        with pytest.raises(OSError, match="space"):
+            store(collection, {"n": 0}, {"n": 0})
+    assert len(collection.items(9, None, zero)[0]) == 2
+
+
 def test_what_changed_while_the_search_ran_is_no_hit(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     store(collection, {"n": 0}, {"n": 0}, {"n": 0})
     select = Columns.select
