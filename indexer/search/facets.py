@@ -1,6 +1,7 @@
 """Facets: the most frequent values of a field."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -22,15 +23,20 @@ def most_frequent(values: Sequence[Any], counts: NDArray[np.int64]) -> list[Face
     Args:
         counts: [values], how many items have each.
     """
-    totals: dict[Hashable, FacetCount] = {}
-    for code in np.flatnonzero(counts).tolist():
-        for key, value in _countable(values[code]):
-            before = totals[key].count if key in totals else 0
-            totals[key] = FacetCount(value, before + int(counts[code]))
-    return nsmallest(MAX_VALUES, totals.values(), key=lambda counted: (-counted.count, str(counted.value)))
+    totals: Counter[Hashable] = Counter()
+    shown: dict[Hashable, Any] = {}
+    codes = np.flatnonzero(counts)
+    for code, count in zip(codes.tolist(), counts[codes].tolist(), strict=True):
+        value = values[code]
+        elements = {scalar_key(value): value} if is_scalar(value) else _elements(value)
+        shown.update(elements)
+        for key in elements:
+            totals[key] += count
+    totals.pop(None, None)
+    best = nsmallest(MAX_VALUES, totals.items(), key=lambda total: (-total[1], str(shown[total[0]])))
+    return [FacetCount(shown[key], count) for key, count in best]
 
 
-def _countable(value: Any) -> Iterator[tuple[Hashable, Any]]:
-    elements = value if isinstance(value, list) else [value]
-    scalars = (element for element in elements if is_scalar(element) and element is not None)
-    yield from {scalar_key(element): element for element in scalars}.items()
+def _elements(value: Any) -> dict[Hashable, Any]:
+    elements = value if isinstance(value, list) else []
+    return {scalar_key(element): element for element in elements if is_scalar(element)}
