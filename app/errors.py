@@ -91,6 +91,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.CursorInvalid: (400, "cursor-invalid"),
     indexer_errors.CatalogueIncompatible: (503, "catalogue-incompatible"),
     indexer_errors.DataFolderInUse: (503, "data-folder-in-use"),
+    indexer_errors.FilterInvalid: (422, "filter-invalid"),
     indexer_errors.FingerprintMismatch: (409, "fingerprint-mismatch"),
     indexer_errors.UrlForbidden: (422, "url-forbidden"),
     indexer_errors.FetchFailed: (422, "fetch-failed"),

@@ -1,12 +1,14 @@
-"""Queries as clients write them, with their pictures loaded."""
+"""Queries and filters as clients write them, as the indexer takes them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from app.dependencies import ImageLoader
-from app.errors import FieldFault
+from app.errors import FieldFault, JsonInvalid
 from app.schemas import search as schemas
+from app.strict_json import parse_json
 from indexer import types
+from indexer.search.filters import Filter, parse_filter
 from models.errors import ImageError
 
 
@@ -26,6 +28,20 @@ def load_terms(query: Sequence[schemas.Term], load_image: ImageLoader) -> tuple[
         )
         for number, term in enumerate(query)
     )
+
+
+def load_filter(text: str | None) -> Filter | None:
+    """The filter that the JSON text of a query parameter says.
+
+    Raises:
+        JsonInvalid, FilterInvalid: It says none.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_filter(parse_json(text.encode()))
+    except JsonInvalid as error:
+        raise JsonInvalid(f"the filter is not JSON: {error.detail}", "/filter") from error
 
 
 @contextmanager

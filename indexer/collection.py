@@ -3,8 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from sqlalchemy import Connection
 
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
+from indexer.index.selection import ItemSet
 from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
@@ -23,9 +23,13 @@ from indexer.quality.reports import QualityReports
 from indexer.quality.selection import Method, Points, select
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
+from indexer.search.columns import Columns, Matches
+from indexer.search.filters import All, Filter, matches
 from indexer.search.fusion import mean_vector
+from indexer.search.groups import rank_groups
 from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.stores.database import chunks
 from indexer.stores.originals import Originals
 from indexer.types import (
     MODALITIES,
@@ -83,6 +87,7 @@ class Collection:
         self._indexes: dict[Modality, VectorIndex] = {
             modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
         }
+        self._columns = Columns(partial(catalogue.metadata, row.pk))
         self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
     @property
@@ -181,26 +186,32 @@ class Collection:
         self._compact_if_needed()
         return outcomes
 
-    def delete(self, ids: Sequence[str], also: Callable[[Connection], None] = lambda _: None) -> int:
+    def delete(
+        self, ids: Sequence[str] | Callable[[], Sequence[str]], also: Callable[[Connection], None] = lambda _: None
+    ) -> int:
         """Remove items; no later search finds them. Returns how many of the ids there were.
 
         Args:
-            also: What else the transaction does.
+            ids: Or what chooses them, which is called while nobody else writes.
+            also: What else the transaction does, where any id is given.
         """
         with self._writes:
             self._check_open()
-            forget = partial(self.rules.forget, ids=ids)
-            deleted, pictures, written = self._catalogue.delete(self._row, ids, partial(_both, forget, also))
+            chosen = ids() if callable(ids) else ids
+            if not chosen:
+                return 0
+            forget = partial(self.rules.forget, ids=chosen)
+            deleted, pictures, written = self._catalogue.delete(self._row, chosen, partial(_both, forget, also))
             self._take_over(written)
+        # Without the lock: a compaction that runs needs it to end.
         self._originals.remove(pictures, self._catalogue.referenced_images)
         self._compact_if_needed()
         return deleted
 
-    @contextmanager
-    def no_other_writes(self) -> Iterator[None]:
-        """Inside the block nobody else writes, so that what was read there is still so when it is acted upon."""
-        with self._writes:
-            yield
+    def delete_matching(self, filter_: Filter) -> int:
+        """Remove the items that match now and still do when their turn comes; returns how many they were."""
+        pks = self._columns.select(filter_).items.pks.tolist()
+        return sum(self.delete(partial(self._still_matching, chunk, filter_)) for chunk in chunks(pks))
 
     # Reading
 
@@ -212,13 +223,18 @@ class Collection:
         """The items with these ids, those there are."""
         return {id_: stored.item for id_, stored in self._catalogue.items(self._row.pk, ids).items()}
 
-    def items(self, limit: int, cursor: str | None = None) -> tuple[list[Item], str | None]:
-        """A page of items in order of creation, and the cursor of the next page, None after the last.
+    def items(
+        self, limit: int, cursor: str | None = None, filter_: Filter | None = None
+    ) -> tuple[list[Item], str | None]:
+        """A page of the items that match, in order of creation, and the cursor of the next page, None after the last.
 
         Raises:
             CursorInvalid: Not a cursor of this method.
         """
-        page = self._catalogue.page(self._row.pk, limit + 1, decode_cursor(cursor))
+        after = decode_cursor(cursor)
+        if filter_ is not None:
+            return self._matching_page(filter_, limit, after)
+        page = self._catalogue.page(self._row.pk, limit + 1, after)
         more = len(page) > limit
         page = page[:limit]
         return [stored.item for stored in page], encode_cursor(page[-1].pk) if more else None
@@ -246,15 +262,17 @@ class Collection:
         terms = embed_terms(request.terms, self.encoder, self.limits, self._catalogue, self._row)
         embedded = time.perf_counter()
         targets = self._targets(request)
+        found = self._matches(request)
         wanted = request.offset + request.limit
-        ranking = rank(terms, targets, self._indexes, wanted)
+        ranking = self._rank(terms, targets, request, found, wanted)
         floor = -np.inf if request.min_score is None else request.min_score
         page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
-        hits = self._hydrate(page, ranking, request.include_vectors)
+        hits = self._hydrate(page, ranking, request)
         ended = time.perf_counter()
         return SearchResult(
             hits=hits,
-            total=self._searchable(targets, terms),
+            total=self._searchable(ranking, terms, found),
+            facets=found.facets if found else {},
             generation=self.generation,
             truncated=any(term.truncated for term in terms),
             embed_ms=1000 * (embedded - started),
@@ -337,6 +355,18 @@ class Collection:
         with self._compacting, self._writes:
             pass
 
+    def _matching_page(self, filter_: Filter, limit: int, after: int) -> tuple[list[Item], str | None]:
+        """As `items`; a page from which items were deleted meanwhile is shorter, and not the last for that."""
+        matching = self._columns.select(filter_).items.pks
+        pks = matching[np.searchsorted(matching, after, side="right") :][: limit + 1].tolist()
+        stored = self._catalogue.items_by_pk(pks[:limit])
+        page = [stored[pk].item for pk in pks[:limit] if pk in stored and _fits(stored[pk], filter_)]
+        return page, encode_cursor(pks[limit - 1]) if len(pks) > limit else None
+
+    def _still_matching(self, pks: Sequence[int], filter_: Filter) -> list[str]:
+        stored = self._catalogue.items_by_pk(pks).values()
+        return [found.item.id for found in stored if _fits(found, filter_)]
+
     def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
         new = [item for item in items if item.id not in failed]
@@ -381,6 +411,11 @@ class Collection:
 
     def _take_over(self, written: Written) -> None:
         """Bring a committed write into the index; it is acknowledged only after that."""
+        try:
+            self._columns.apply(written.items)
+        except Exception:
+            log.exception("the columns of %s missed a write and are read anew", self.name)
+            self._columns.clear()
         for modality, index in self._indexes.items():
             try:
                 index.apply(written.added[modality], written.dropped[modality])
@@ -426,19 +461,44 @@ class Collection:
         asked = self.settings.modality_weights if request.target is None else request.target
         return {modality: weight for modality, weight in asked.items() if weight > 0 and self._indexes[modality].count}
 
-    def _searchable(self, targets: dict[Modality, float], terms: Sequence[EmbeddedTerm]) -> int:
-        """Items that could be hits: those with a vector of a target modality, less the items of the query."""
-        if len(targets) == len(MODALITIES):
-            own = {term.item_pk for term in terms} - {None}
-            return self._catalogue.count_items(self._row.pk) - len(own)
-        pks = [term.item_pk for term in terms if term.item_pk is not None]
-        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
+    def _matches(self, request: SearchRequest) -> Matches | None:
+        """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
+        if request.filter is None and not request.facets and request.group_by is None:
+            return None
+        return self._columns.select(request.filter or All(()), request.facets, request.group_by)
+
+    def _rank(
+        self,
+        terms: Sequence[EmbeddedTerm],
+        targets: Mapping[Modality, float],
+        request: SearchRequest,
+        found: Matches | None,
+        wanted: int,
+    ) -> Ranking:
+        def rank_items(items: ItemSet | None, wanted: int) -> Ranking:
+            searched = {modality: self._indexes[modality].select(items) for modality in targets}
+            return rank(terms, targets, self._indexes, searched, wanted)
+
+        if found is None:
+            return rank_items(None, wanted)
+        if found.groups is None:
+            return rank_items(found.items, wanted)
+        return rank_groups(rank_items, found.items, found.groups, request.group_size, wanted)
+
+    def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
+        """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""
+        items = found.items if found else None
+        own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
+        own = own if items is None else own[items.holds(own)]
+        if len(ranking.searched) == len(MODALITIES):
+            return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
+        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
         return sum(
-            self._indexes[modality].count - sum(modality in vectors for vectors in own_vectors.values())
-            for modality in targets
+            live - sum(modality in vectors for vectors in own_vectors.values())
+            for modality, live in ranking.searched.items()
         )
 
-    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, with_vectors: bool) -> list[Hit]:
+    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, request: SearchRequest) -> list[Hit]:
         pks = [pk for pk, _ in page]
         stored = self._catalogue.items_by_pk(pks)
         vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
@@ -448,10 +508,11 @@ class Collection:
                 score=score,
                 scores=ranking.cosines(vectors[pk]),
                 item=stored[pk].item,
-                vectors=vectors[pk] if with_vectors else None,
+                vectors=vectors[pk] if request.include_vectors else None,
             )
             for pk, score in page
-            if pk in stored and pk in vectors  # else it was deleted while this search ran
+            # Else it was deleted or changed while this search ran.
+            if pk in stored and pk in vectors and _fits(stored[pk], request.filter)
         ]
 
     def _stored(self, id_: str) -> StoredItem:
@@ -526,6 +587,10 @@ def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
 
 def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
     return {id_: item.content_hash for id_, item in stored.items()}
+
+
+def _fits(stored: StoredItem, filter_: Filter | None) -> bool:
+    return filter_ is None or matches(filter_, stored.item.metadata)
 
 
 def _alignment(vectors: dict[Modality, Vector]) -> float | None:

@@ -11,7 +11,7 @@ IndexerError
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
-└── DataFolderInUse
+└── DataFolderInUse         └── FilterInvalid
 """
 
 import re
@@ -78,6 +78,10 @@ class FetchFailed(IndexerError):
         super().__init__(detail, pointer)
         self.transient = transient
         self.retry_after_s = retry_after_s
+
+
+class FilterInvalid(IndexerError):
+    """A filter over metadata that cannot be understood."""
 
 
 class FingerprintMismatch(IndexerError):

@@ -1,6 +1,6 @@
 """The words of `indexer` as frozen data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import IndexerError
+from indexer.search.filters import Filter
 from models.errors import ModelError
 
 Modality = Literal["image", "text"]
@@ -145,6 +146,14 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class FacetCount:
+    """How many items have a value in a field, or in the list that the field is."""
+
+    value: str | int | float | bool
+    count: int
+
+
+@dataclass(frozen=True)
 class SearchRequest:
     """What to look for; `target` says which vectors are searched and how much each counts."""
 
@@ -154,6 +163,12 @@ class SearchRequest:
     min_score: float | None = None
     target: Mapping[Modality, float] | None = None
     include_vectors: bool = False
+    filter: Filter | None = None
+    facets: tuple[str, ...] = ()
+    """Fields of the metadata whose values are counted."""
+    group_by: str | None = None
+    """Field of the metadata of whose every value at most `group_size` items are hits."""
+    group_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -169,10 +184,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A page of hits, best first; `total` is the number of items that could match."""
+    """A page of hits, best first; `total` is the number of items that match the filter and could be found."""
 
     hits: list[Hit]
     total: int
+    facets: Mapping[str, Sequence[FacetCount]]
+    """Of the items that match the filter."""
     generation: int
     truncated: bool
     embed_ms: float

@@ -1,5 +1,6 @@
 """`sightline search`: ask a running server."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,9 +13,25 @@ from app.cli.console import out, print_json
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
 
 
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not JSON: {error}") from error
+
+
 def search(
     query: Annotated[str | None, typer.Argument(help="What to look for, in words.", show_default=False)] = None,
     image: Annotated[Path | None, typer.Option(help="A picture to look for.", exists=True, dir_okay=False)] = None,
+    filter_: Annotated[
+        Any,
+        typer.Option(
+            "--filter",
+            help='Only items whose metadata matches, as JSON: {"price": {"$lt": 100}}',
+            parser=_json,
+            metavar="JSON",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 10,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
@@ -27,8 +44,9 @@ def search(
         terms.append({"image": data_uri(image)})
     if not terms:
         raise typer.BadParameter("give words, or a picture with --image")
+    body = {"query": terms, "limit": limit} | ({} if filter_ is None else {"filter": filter_})
     with Client(url, api_key) as client:
-        answer = client.send("POST", collection_path(collection, "search"), json={"query": terms, "limit": limit})
+        answer = client.send("POST", collection_path(collection, "search"), json=body)
     if as_json:
         print_json(answer)
     else:

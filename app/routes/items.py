@@ -10,10 +10,12 @@ from app.dependencies import ImageLoader, ItemId, LoadImage, TheCollection, TheR
 from app.errors import BatchTooLarge, FieldFault
 from app.forms import form_document, read_body
 from app.openapi import READING, WRITING, problems, refer_to
+from app.queries import load_filter
 from app.schemas import items as schemas
 from app.strict_json import StrictRoute
 from indexer.collection import Collection
 from indexer.errors import ItemNotFound
+from indexer.search.filters import parse_filter
 from indexer.types import Failed, Item
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=StrictRoute)
@@ -65,14 +67,17 @@ def post_items(
 
 @router.get("", summary="List items", responses=READING | problems(400))
 def list_items(query: Annotated[schemas.ItemsQuery, Query()], collection: TheCollection) -> schemas.ItemPage:
-    """In the order in which they were first stored."""
-    items, cursor = collection.items(query.limit, query.cursor)
+    """Those that match the filter, in the order in which they were first stored."""
+    items, cursor = collection.items(query.limit, query.cursor, load_filter(query.filter))
     return schemas.ItemPage(items=[_describe(collection, item) for item in items], next_cursor=cursor)
 
 
 @router.post("/delete", summary="Delete items", responses=WRITING)
 def delete_items(body: schemas.DeleteBody, collection: TheCollection) -> schemas.Deleted:
-    return schemas.Deleted(deleted=collection.delete(body.ids))
+    """By id, or all that match a filter."""
+    if body.ids is not None:
+        return schemas.Deleted(deleted=collection.delete(body.ids))
+    return schemas.Deleted(deleted=collection.delete_matching(parse_filter(body.filter)))
 
 
 @router.get("/{item_id:path}", summary="Read an item", responses=READING)

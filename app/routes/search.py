@@ -9,8 +9,8 @@ from starlette.concurrency import run_in_threadpool
 from app.dependencies import LoadImage, TheCollection, image_url
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import form_document, is_form, read_body
-from app.openapi import READING, WRITING
-from app.queries import blame_pictures, load_terms
+from app.openapi import READING, WRITING, problems
+from app.queries import blame_pictures, load_filter, load_terms
 from app.responses import model_response
 from app.schemas import search as schemas
 from app.schemas.base import JsonObject
@@ -18,10 +18,11 @@ from app.strict_json import StrictRoute
 from indexer import types
 from indexer.collection import Collection
 from indexer.errors import QueryInvalid
+from indexer.search.filters import Filter, parse_filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset({"limit", "offset", "min_score", "target", "include"})
+_JSON_FIELDS = frozenset({"limit", "offset", "min_score", "target", "include", "filter", "facets", "group_size"})
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -34,6 +35,10 @@ _UPLOAD_BODY = {
                     "min_score": {"type": "number"},
                     "target": {"type": "string", "description": "A JSON object."},
                     "include": {"type": "string", "description": "A JSON list."},
+                    "filter": {"type": "string", "description": "A JSON object."},
+                    "facets": {"type": "string", "description": "A JSON list."},
+                    "group_by": {"type": "string"},
+                    "group_size": {"type": "integer", "default": 1},
                 },
                 ["image"],
             )
@@ -46,14 +51,14 @@ _UPLOAD_BODY = {
 def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
     with blame_pictures(body.query):
-        return _search(collection, load_terms(body.query, load_image), body)
+        return _search(collection, load_terms(body.query, load_image), body, _filter_of(body))
 
 
-@router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING)
+@router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(limit=query.limit, offset=query.offset, min_score=query.min_score)
     with blame("/q"):
-        return _search(collection, [types.Term(text=query.q)], options)
+        return _search(collection, [types.Term(text=query.q)], options, load_filter(query.filter))
 
 
 @router.post(
@@ -72,10 +77,16 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
         raise QueryInvalid("the form has no file in its field `image`", "/image")
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
-        return await run_in_threadpool(_search, collection, terms, body)
+        return await run_in_threadpool(_search, collection, terms, body, _filter_of(body))
 
 
-def _search(collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions) -> Response:
+def _filter_of(options: schemas.SearchOptions) -> Filter | None:
+    return None if options.filter is None else parse_filter(options.filter)
+
+
+def _search(
+    collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions, filter_: Filter | None
+) -> Response:
     request = types.SearchRequest(
         terms=tuple(terms),
         limit=options.limit,
@@ -83,11 +94,17 @@ def _search(collection: Collection, terms: Sequence[types.Term], options: schema
         min_score=options.min_score,
         target=options.target,
         include_vectors="vector" in options.include,
+        filter=filter_,
+        facets=tuple(options.facets),
+        group_by=options.group_by,
+        group_size=options.group_size,
     )
     result = collection.search(request)
+    asked = {"facets": _facets(result)} if options.facets else {}
     results = schemas.SearchResults(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
+        **asked,
         model=collection.settings.model,
         generation=result.generation,
         truncated=result.truncated,
@@ -96,6 +113,13 @@ def _search(collection: Collection, terms: Sequence[types.Term], options: schema
         ),
     )
     return model_response(results, only_set=True)
+
+
+def _facets(result: types.SearchResult) -> dict[str, list[schemas.FacetValue]]:
+    return {
+        field: [schemas.FacetValue(value=found.value, count=found.count) for found in counts]
+        for field, counts in result.facets.items()
+    }
 
 
 def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> schemas.Hit:

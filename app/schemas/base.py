@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from indexer.search.filters import MAX_PATH_LENGTH
 from indexer.types import Modality
 
 MAX_TEXT_LENGTH = 100_000
@@ -49,3 +50,14 @@ Metadata = Annotated[
     Field(description="Any JSON object; it is stored and given back.", examples=[{"brand": "Puma", "price": 49.9}]),
 ]
 JsonObject = dict[str, Any]
+FieldName = Annotated[
+    str, Field(min_length=1, max_length=MAX_PATH_LENGTH, description="A field of the metadata.", examples=["brand"])
+]
+FILTER_HELP = "Only items whose metadata matches; `docs/search.md` tells how to write one."
+FilterObject = Annotated[
+    JsonObject,
+    Field(description=FILTER_HELP, examples=[{"price": {"$lt": 100}, "brand": {"$in": ["Puma", "Nike"]}}]),
+]
+FilterText = Annotated[
+    str, Field(max_length=100_000, description=f"{FILTER_HELP} As JSON text.", examples=['{"price": {"$lt": 100}}'])
+]

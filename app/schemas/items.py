@@ -1,11 +1,21 @@
 """Items: what is put, what is answered, what is read back."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from app.schemas.base import MAX_TEXT_LENGTH, ImageReference, ItemIdField, JsonObject, Metadata, Schema, Vector
+from app.schemas.base import (
+    MAX_TEXT_LENGTH,
+    FilterObject,
+    FilterText,
+    ImageReference,
+    ItemIdField,
+    JsonObject,
+    Metadata,
+    Schema,
+    Vector,
+)
 from app.schemas.problem import Problem
 from indexer import types
 from indexer.types import Modality, Status
@@ -164,12 +174,22 @@ class ItemsQuery(Schema):
 
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, max_length=2048)
+    filter: FilterText | None = None
 
 
 class DeleteBody(Schema):
-    """Items to delete; those that are not there are no error."""
+    """Items to delete, by exactly one of ids and filter; ids that are not there are no error."""
 
-    ids: list[ItemIdField] = Field(min_length=1, max_length=10_000)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["sku-1042"]}, {"filter": {"season": "2019"}}]})
+
+    ids: list[ItemIdField] | None = Field(default=None, min_length=1, max_length=10_000)
+    filter: FilterObject | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("must have exactly one of ids and filter")
+        return self
 
 
 class Deleted(Schema):

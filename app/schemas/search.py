@@ -4,10 +4,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from app.schemas.base import ImageReference, ItemIdField, JsonObject, Schema, Text, Vector, Weights
+from app.schemas.base import (
+    FieldName,
+    FilterObject,
+    FilterText,
+    ImageReference,
+    ItemIdField,
+    JsonObject,
+    Schema,
+    Text,
+    Vector,
+    Weights,
+)
 from indexer.types import Modality
 
 MAX_TERMS = 32
+MAX_FACETS = 20
 MAX_DEPTH = 10_000
 """`limit + offset` may not go beyond it."""
 
@@ -73,6 +85,16 @@ class SearchOptions(Page):
         description="Which vectors of the items are searched, and their weights; the collection's own if left out.",
     )
     include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
+    filter: FilterObject | None = None
+    facets: list[FieldName] = Field(
+        default=[],
+        max_length=MAX_FACETS,
+        description="Fields whose values are counted among all items that match the filter.",
+    )
+    group_by: FieldName | None = Field(
+        default=None, description="A field of whose every value at most `group_size` items are hits."
+    )
+    group_size: int = Field(default=1, ge=1, le=100)
 
 
 class SearchBody(SearchOptions):
@@ -83,6 +105,7 @@ class SearchBody(SearchOptions):
             "examples": [
                 {"query": "red dress", "limit": 10},
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
+                {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
         }
     )
@@ -101,6 +124,7 @@ class SearchQuery(Page):
 
     q: Text = Field(examples=["red dress"])
     min_score: float | None = None
+    filter: FilterText | None = None
 
 
 class Hit(Schema):
@@ -123,11 +147,21 @@ class Took(Schema):
     total: float
 
 
+class FacetValue(Schema):
+    """A value of a field, or an element of the lists in it, and how many items have it."""
+
+    value: str | int | float | bool = Field(examples=["Puma"])
+    count: int
+
+
 class SearchResults(Schema):
     """A page of hits, best first."""
 
     hits: list[Hit]
-    total: int = Field(description="Number of items that could match.")
+    total: int = Field(description="Number of items that match the filter and could be found.")
+    facets: dict[str, list[FacetValue]] | None = Field(
+        default=None, description="Where asked for: the most frequent values first, at most 100 of a field."
+    )
     model: str
     generation: int
     truncated: bool = Field(description="A text of the query was longer than the model reads; its end was ignored.")

@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.selection import ItemSet, Selection
 from indexer.stores.originals import sync_folder
 from indexer.types import Vector, VectorRows
 
@@ -60,16 +61,19 @@ class View:
 
     def __init__(self, rows: VectorRows, alive: NDArray[np.bool_] | None, mappings: Sequence[mmap]) -> None:
         self.rows, self._alive, self._mappings = rows, alive, mappings
-        self.live = len(rows.seqs) if alive is None else int(np.count_nonzero(alive))
-        # FAISS is faster without a selector, and this one points to bits that must live as long as it does.
-        self._bits = None if alive is None else np.packbits(alive, bitorder="little")
-        self._selector = (
-            None if self._bits is None else faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
-        )
+        self._live_rows = Selection(alive, len(rows.seqs))
+        self.live = self._live_rows.live
 
-    def search(self, query: Vector, k: int) -> Found:
-        """The k vectors with the highest dot product with the query [d]."""
-        k, (count, dimension) = min(k, self.live), self.rows.vectors.shape
+    def select(self, items: ItemSet | None) -> Selection:
+        """The vectors of these items, or all, that can be found."""
+        if items is None:
+            return self._live_rows
+        chosen = items.holds(self.rows.items)
+        return Selection(chosen if self._alive is None else chosen & self._alive, len(chosen))
+
+    def search(self, query: Vector, k: int, selection: Selection) -> Found:
+        """The k vectors of the selection with the highest dot product with the query [d]."""
+        k, (count, dimension) = min(k, selection.live), self.rows.vectors.shape
         similarities, positions = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64)
         if k:
             faiss.knn_inner_product(
@@ -81,7 +85,7 @@ class View:
                 k,
                 faiss.swig_ptr(similarities),
                 faiss.swig_ptr(positions),
-                self._selector,
+                selection.selector,
             )
         return Found(self.rows.items[positions], similarities)
 

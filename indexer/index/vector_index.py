@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from indexer.index.moments import Moments, Spread
 from indexer.index.segment import Found, Header, Segment, View, remove_partial, write_segment
+from indexer.index.selection import ItemSet, Selection
 from indexer.index.snapshot import Snapshot
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import Modality, Vector, VectorRows
@@ -36,6 +37,23 @@ class Built(NamedTuple):
     segment: Segment
     header: Header
     folder: Path
+
+
+class Selected:
+    """Vectors of an index to which a search is confined, as they were at one moment."""
+
+    def __init__(self, parts: Sequence[tuple[View, Selection]]) -> None:
+        self._parts = parts
+        self.live = sum(selection.live for _, selection in parts)
+        """Number of vectors."""
+
+    def search(self, query: Vector, k: int) -> Found:
+        """The k of them with the highest dot product with the query [d], best first; ties by item."""
+        found = [view.search(query, k, selection) for view, selection in self._parts]
+        items = np.concatenate([part.items for part in found])
+        similarities = np.concatenate([part.similarities for part in found])
+        order = np.lexsort((items, -similarities))[:k]
+        return Found(items[order], similarities[order])
 
 
 class VectorIndex:
@@ -96,13 +114,13 @@ class VectorIndex:
         with self._lock:
             self._load()
 
+    def select(self, items: ItemSet | None = None) -> "Selected":
+        """What can be found now, or of it the vectors of these items."""
+        return Selected([(view, view.select(items)) for view in self._views()])
+
     def search(self, query: Vector, k: int) -> Found:
         """The k vectors with the highest dot product with the query [d], best first; ties by item."""
-        parts = [view.search(query, k) for view in self._views()]
-        items = np.concatenate([part.items for part in parts])
-        similarities = np.concatenate([part.similarities for part in parts])
-        order = np.lexsort((items, -similarities))[:k]
-        return Found(items[order], similarities[order])
+        return self.select().search(query, k)
 
     def similarities(self, query: Vector, items: NDArray[np.int64]) -> NDArray[np.float32]:
         """Dot product of the query [d] with the vector of each item [n], NaN for an item that has none."""

@@ -137,12 +137,14 @@ def _delete_unnamed(run: Run, expected: int | None) -> None:
 def _delete_chunk(run: Run, position: int, after: str) -> str | None:
     """Delete some of what no row named, in the order of their ids; the last one, or None where there is no more."""
     started = time.monotonic()
-    with run.collection.no_other_writes():  # an item that is stored just now is not deleted
-        ids = run.store.unnamed(run.job, after, DELETE_CHUNK)
-        if not ids:
-            return None
-        run.collection.delete(ids, lambda connection: _note(run, connection, position, len(ids), started))
-    return ids[-1]
+    ids: list[str] = []
+
+    def unnamed() -> list[str]:
+        ids.extend(run.store.unnamed(run.job, after, DELETE_CHUNK))  # an item that is stored just now is not among them
+        return ids
+
+    run.collection.delete(unnamed, lambda connection: _note(run, connection, position, len(ids), started))
+    return ids[-1] if ids else None
 
 
 def _note(run: Run, connection: Connection, position: int, deleted: int, started: float) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from indexer.errors import ItemNotFound, QueryInvalid
 from indexer.index.moments import Spread
 from indexer.index.segment import Found
-from indexer.index.vector_index import VectorIndex
+from indexer.index.vector_index import Selected, VectorIndex
 from indexer.preparation import check_vector
 from indexer.search.fusion import ComposedQuery, compose, fuse
 from indexer.stores.catalogue import Catalogue, CollectionRow
@@ -38,6 +38,8 @@ class Ranking:
     candidates: list[tuple[int, float]]
     """Primary key of the item, and its score."""
     composed: Mapping[Modality, ComposedQuery]
+    searched: Mapping[Modality, int]
+    """Number of vectors among which they were found."""
 
     def cosines(self, vectors: Mapping[Modality, Vector]) -> dict[Modality, float]:
         """Weighted mean cosine of the terms with an item's vector of each target modality that it has."""
@@ -86,9 +88,12 @@ def rank(
     terms: Sequence[EmbeddedTerm],
     targets: Mapping[Modality, float],
     indexes: Mapping[Modality, VectorIndex],
+    searched: Mapping[Modality, Selected],
     wanted: int,
 ) -> Ranking:
     """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
+
+    Only vectors in `searched` are found, while the scale of the scores is that of all: a filter changes no score.
 
     The answer is that of fusing the similarities of every item, so that the pages of a query are parts of one order.
     Each modality gives its best, and they are enough once the last wanted item scores higher than any item outside
@@ -96,13 +101,13 @@ def rank(
     """
     composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
     if not composed:
-        return Ranking([], composed)
+        return Ranking([], composed, {})
     own = np.array([term.item_pk for term in terms if term.item_pk is not None], dtype=np.int64)
     scale = composed[max(composed, key=lambda modality: targets[modality])].spread
     depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
     while True:
         found = {
-            modality: indexes[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
+            modality: searched[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
         }
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
         scores = _scores(pks, composed, targets, indexes, scale)
@@ -115,7 +120,8 @@ def rank(
         ]
         if not shallow:
             pairs = zip(pks[best].tolist(), scores[best].tolist(), strict=True)
-            return Ranking([(pk, score) for pk, score in pairs if score > -np.inf], composed)
+            candidates = [(pk, score) for pk, score in pairs if score > -np.inf]
+            return Ranking(candidates, composed, {modality: part.live for modality, part in searched.items()})
         for modality in shallow:
             depths[modality] *= 4
 

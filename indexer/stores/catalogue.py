@@ -1,5 +1,6 @@
 """The catalogue: every question and every change about collections, items and vectors."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, delete, func, insert, select, type_coerce, update
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
@@ -58,10 +59,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Written:
-    """What a write did to the vectors of each modality: new rows, and the sequence numbers that are gone."""
+    """What a write did to the items, and to the vectors of each modality."""
 
+    items: dict[int, dict[str, Any] | None]
+    """Metadata by primary key, None for an item that is gone."""
     added: dict[Modality, VectorRows]
     dropped: dict[Modality, list[int]]
+    """Their sequence numbers."""
 
 
 class Catalogue:
@@ -183,6 +187,15 @@ class Catalogue:
         )
         return self._items([query])
 
+    def metadata(self, collection_pk: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+        """Primary key and metadata of every item as they are at one moment, streamed in blocks."""
+        # SQLAlchemy's JSON type takes more time than all the rest.
+        text = type_coerce(items.c.metadata, String)
+        query = select(items.c.pk, text).where(items.c.collection_pk == collection_pk)
+        with self._database.read() as connection:
+            for block in connection.execution_options(yield_per=4096).execute(query).partitions():
+                yield [(pk, json.loads(metadata)) for pk, metadata in block]
+
     def count_items(self, collection_pk: int) -> int:
         """Number of items in a collection."""
         with self._database.read() as connection:
@@ -259,6 +272,7 @@ class Catalogue:
             kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
             pks |= _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
             written = Written(
+                items={pks[change.id]: change.metadata for change in changes},
                 dropped=_drop_vectors(connection, row.generation_pk, kept),
                 added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
             )
@@ -275,7 +289,7 @@ class Catalogue:
         """
         pictures: set[str] = set()
         dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
-        deleted = 0
+        gone: dict[int, dict[str, Any] | None] = {}
         with self._database.write() as connection:
             for chunk in chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
@@ -283,9 +297,11 @@ class Catalogue:
                 pictures |= {picture for _, picture in found if picture}
                 for modality, seqs in _drop_vectors(connection, row.generation_pk, {pk: () for pk, _ in found}).items():
                     dropped[modality] += seqs
-                deleted += connection.execute(delete(items).where(mine)).rowcount
+                gone |= {pk: None for pk, _ in found}
+                connection.execute(delete(items).where(mine))
             also(connection)
-        return deleted, pictures, Written({modality: no_rows(row.dimension) for modality in MODALITIES}, dropped)
+        added = {modality: no_rows(row.dimension) for modality in MODALITIES}
+        return len(gone), pictures, Written(gone, added, dropped)
 
     # Vectors
 

@@ -67,6 +67,10 @@ def batch(name: str, body: Any, pointer: str, type_: str = "invalid-request", st
     return Bad(f"batch: {name}", "POST", ITEMS, status, type_, pointer, body=body)
 
 
+def delete(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"delete: {name}", "POST", f"{ITEMS}/delete", status, type_, pointer, body=body)
+
+
 def rule(name: str, changes: Any, pointer: str | None, type_: str = "invalid-request", status: int = 422) -> Bad:
     body = {"query": "red", "threshold": 0.5, "action": "flag"} | changes
     return Bad(f"rule: {name}", "PUT", f"{RULES}/new", status, type_, pointer, body=body)
@@ -80,6 +84,10 @@ def explain(name: str, query: Any, pointer: str, type_: str = "invalid-request",
 def select(name: str, body: Any, pointer: str) -> Bad:
     return Bad(f"select: {name}", "POST", SELECT, 422, "invalid-request", pointer, body=body)
 
+
+NESTED_NOT: dict[str, Any] = {"a": 1}
+for _ in range(300):
+    NESTED_NOT = {"$not": NESTED_NOT}
 
 CASES = [
     select("none", {"k": 0}, "/k"),
@@ -190,17 +198,15 @@ CASES = [
     batch("unknown field", {"items": [{"id": "a", "x/y": "b"}]}, "/items/0/x~1y"),
     batch("too many", {"items": [{"id": "a", "text": "b"}] * 513}, "/items", "batch-too-large", 422),
     Bad("delete: no ids", "POST", f"{ITEMS}/delete", 422, "invalid-request", "/ids", body={"ids": []}),
-    Bad(
-        "delete: a filter, which is not there yet",
-        "POST",
-        f"{ITEMS}/delete",
-        422,
-        "invalid-request",
-        "/filter",
-        body={"ids": ["a"], "filter": {}},
-    ),
+    delete("nothing", {}, ""),
+    delete("ids and a filter", {"ids": ["a"], "filter": {"a": 1}}, ""),
+    delete("an empty filter", {"filter": {}}, "/filter"),
+    delete("a filter that is none", {"filter": {"a": {"$lt": None}}}, "/filter/a/$lt", "filter-invalid"),
     Bad("list: limit out of range", "GET", f"{ITEMS}?limit=0", 422, "invalid-request", "/limit"),
-    Bad("list: unknown parameter", "GET", f"{ITEMS}?filter=x", 422, "invalid-request", "/filter"),
+    Bad("list: unknown parameter", "GET", f"{ITEMS}?where=x", 422, "invalid-request", "/where"),
+    Bad("list: a filter that is not JSON", "GET", f"{ITEMS}?filter=x", 400, "invalid-json", "/filter"),
+    Bad("list: a filter that is no object", "GET", f"{ITEMS}?filter=[]", 422, "filter-invalid", "/filter"),
+    Bad("list: an unknown operator", "GET", ITEMS + '?filter={"a":{"$x":1}}', 422, "filter-invalid", "/filter/a/$x"),
     Bad("list: a cursor of one's own", "GET", f"{ITEMS}?cursor=x", 400, "cursor-invalid", "/cursor"),
     Bad("unknown item", "GET", f"{ITEMS}/nobody", 404, "item-not-found"),
     Bad("unknown item's picture", "GET", f"{ITEMS}/nobody/image", 404, "item-not-found"),
@@ -270,23 +276,50 @@ CASES = [
             ("target", {"image": -1}, "/target/image"),
             ("target", {"sound": 1}, "/target/sound"),
             ("include", ["everything"], "/include/0"),
-            ("filter", {"price": 1}, "/filter"),
+            ("filter", [], "/filter"),
+            ("group_by", "", "/group_by"),
+            ("group_by", ["brand"], "/group_by"),
+            ("group_size", 0, "/group_size"),
+            ("facets", "brand", "/facets"),
+            ("facets", [""], "/facets/0"),
+            ("facets", ["x"] * 21, "/facets"),
             ("fusion", "rrf", "/fusion"),
             ("mode", "hybrid", "/mode"),
             ("diversity", 0.5, "/diversity"),
-            ("facets", ["brand"], "/facets"),
         ]
     ),
     Bad("search: NaN", "POST", SEARCH, 400, "invalid-json", content=b'{"query": {"vector": [NaN]}}', headers=JSON_TYPE),
     Bad("short search: no text", "GET", SEARCH, 422, "invalid-request", "/q"),
     Bad("short search: empty text", "GET", f"{SEARCH}?q=", 422, "invalid-request", "/q"),
     Bad("short search: NaN", "GET", f"{SEARCH}?q=red&min_score=nan", 422, "invalid-request", "/min_score"),
-    Bad("short search: unknown parameter", "GET", f"{SEARCH}?q=red&filter=x", 422, "invalid-request", "/filter"),
+    Bad("short search: unknown parameter", "GET", f"{SEARCH}?q=red&where=x", 422, "invalid-request", "/where"),
+    Bad("short search: a filter that is not JSON", "GET", f"{SEARCH}?q=red&filter=x", 400, "invalid-json", "/filter"),
+    Bad("short search: NaN in a filter", "GET", SEARCH + '?q=red&filter={"a":NaN}', 400, "invalid-json", "/filter"),
+    *(
+        Bad(f"filter: {name}", "POST", SEARCH, 422, "filter-invalid", pointer, body={"query": "red", "filter": filter_})
+        for name, filter_, pointer in [
+            ("wrong operand", {"price": {"$lt": True}}, "/filter/price/$lt"),
+            ("unknown operator", {"price": {"$near": 1}}, "/filter/price/$near"),
+            ("no list", {"$or": [{"a": 1}, {"b": {"$in": 5}}]}, "/filter/$or/1/b/$in"),
+            ("nested object", {"size": {"eu": 42}}, "/filter/size/eu"),
+            ("too deep", {"$not": {"$not": NESTED_NOT}}, None),
+        ]
+    ),
     Bad(
         "upload: no picture", "POST", f"{SEARCH}/upload", 422, "query-invalid", "/image", files={"query": (None, "red")}
     ),
     Bad(
         "upload: broken picture", "POST", f"{SEARCH}/upload", 422, "image-undecodable", "/image", files={"image": b"x"}
+    ),
+    Bad(
+        "upload: an unknown operator",
+        "POST",
+        f"{SEARCH}/upload",
+        422,
+        "filter-invalid",
+        "/filter/a/$x",
+        files={"image": picture("red")},
+        data={"filter": '{"a": {"$x": 1}}'},
     ),
     Bad(
         "upload: limit is no number",

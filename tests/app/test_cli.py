@@ -46,6 +46,19 @@ def test_a_catalogue_is_ingested_and_found(run: Run, server_url: str, catalogue:
     assert found["hits"][0]["metadata"] == {"price": 9.5}
 
 
+def test_a_filter_narrows_a_search(run: Run, server_url: str, catalogue: Path) -> None:
+    add_row(catalogue, "dear", "a red thing", "", "900")
+    run("ingest", catalogue / "catalog.csv", "--url", server_url)
+
+    found = run("search", "red", "--filter", '{"price": {"$gt": 100}}', "--url", server_url, "--json").json
+    wrong = run("search", "red", "--filter", '{"price": {"$near": 100}}', "--url", server_url)
+    broken = run("search", "red", "--filter", "price < 100", "--url", server_url)
+
+    assert [hit["id"] for hit in found["hits"]] == ["dear"]
+    assert (wrong.code, "$near" in wrong.err) == (1, True)
+    assert (broken.code, "is not JSON" in broken.err) == (2, True)
+
+
 def test_what_did_not_change_costs_nothing(run: Run, server_url: str, catalogue: Path) -> None:
     run("ingest", catalogue, "--url", server_url)
 

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -131,3 +132,71 @@ def test_an_empty_collection_answers_with_no_hits(client: TestClient) -> None:
     answer = client.get(SEARCH, params={"q": "red"}).json()
 
     assert (answer["hits"], answer["total"]) == ([], 0)
+
+
+def test_a_filter_holds_in_every_form_of_search(stocked: TestClient) -> None:
+    low = {"n": {"$lt": 2}}
+
+    posted = stocked.post(SEARCH, json={"query": "yellow", "filter": low}).json()
+    short = stocked.get(SEARCH, params={"q": "yellow", "filter": json.dumps(low)}).json()
+    upload = stocked.post(
+        f"{SEARCH}/upload", files={"image": picture("yellow")}, data={"filter": json.dumps(low)}
+    ).json()
+
+    for answer in (posted, short, upload):
+        assert {hit["id"] for hit in answer["hits"]} == {"red", "green"}
+        assert answer["total"] == 2
+        assert "facets" not in answer
+
+
+def test_a_filter_changes_no_score(stocked: TestClient) -> None:
+    every = {hit["id"]: hit["score"] for hit in stocked.post(SEARCH, json={"query": "red"}).json()["hits"]}
+
+    [hit] = stocked.post(SEARCH, json={"query": "red", "filter": {"n": 3}}).json()["hits"]
+
+    assert hit["score"] == every["yellow"]
+
+
+def test_facets_count_what_matches_the_filter(client: TestClient) -> None:
+    for number, (brand, tags) in enumerate([("Puma", ["a", "b"]), ("Nike", ["a"]), ("Puma", []), (None, ["c"])]):
+        client.put(f"{ITEMS}/{number}", json={"text": "red", "metadata": {"brand": brand, "tags": tags, "n": number}})
+
+    answer = client.post(
+        SEARCH, json={"query": "red", "limit": 1, "filter": {"n": {"$lt": 3}}, "facets": ["brand", "tags", "none"]}
+    ).json()
+
+    assert answer["facets"] == {
+        "brand": [{"value": "Puma", "count": 2}, {"value": "Nike", "count": 1}],
+        "tags": [{"value": "a", "count": 2}, {"value": "b", "count": 1}],
+        "none": [],
+    }
+    assert (len(answer["hits"]), answer["total"]) == (1, 3)
+
+
+def test_groups_show_their_best_items(client: TestClient) -> None:
+    for number, product in enumerate(["p", "p", "p", "q", None]):
+        metadata = {"product_id": product} if product else {}
+        client.put(f"{ITEMS}/{number}", json={"text": "red", "metadata": metadata})
+
+    def found(**options: Any) -> list[str]:
+        body = {"query": "red", "group_by": "product_id"} | options
+        return [hit["id"] for hit in client.post(SEARCH, json=body).json()["hits"]]
+
+    assert found() == ["0", "3", "4"]
+    assert found(group_size=2) == ["0", "1", "3", "4"]
+    assert found(limit=1, offset=1) == ["3"]
+
+
+def test_items_are_listed_and_deleted_by_a_filter(stocked: TestClient) -> None:
+    def listed(**params: Any) -> Any:
+        answer = stocked.get(ITEMS, params=params).json()
+        return [item["id"] for item in answer["items"]], answer["next_cursor"]
+
+    high = json.dumps({"n": {"$gte": 1}})
+    first, cursor = listed(filter=high, limit=2)
+    rest = listed(filter=high, limit=2, cursor=cursor)
+    deleted = stocked.post(f"{ITEMS}/delete", json={"filter": {"n": {"$in": [0, 2]}}}).json()
+
+    assert (first, rest) == (["green", "blue"], (["yellow"], None))
+    assert deleted == {"deleted": 2}
+    assert listed() == (["green", "yellow"], None)

@@ -1,8 +1,11 @@
 """Search against brute force, through any sequence of writes, compactions and restarts."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,8 @@ from numpy.typing import NDArray
 
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.search import query
+from indexer.search import groups, query
+from indexer.search.filters import Filter, matches, parse_filter
 from indexer.types import MODALITIES, Modality, NewItem, SearchRequest, Term, Upserted
 from tests.fakes import FakeEncoder
 
@@ -24,6 +28,15 @@ POOL = np.random.default_rng(0).normal(size=(7, DIMENSION)) + 0.3
 VECTORS = st.integers(0, len(POOL) - 1).map(lambda number: POOL[number] / np.linalg.norm(POOL[number]))
 WEIGHTS = st.sampled_from([-1.0, -0.4, 0.5, 1.0, 2.0])
 TARGETS = st.sampled_from([{"image": 1.0}, {"text": 1.0}, {"image": 1.0, "text": 0.3}, {"image": 0.2, "text": 1.0}])
+
+METADATA = st.fixed_dictionaries(
+    {}, optional={"a": st.sampled_from([1, 2, "x", None, ["x", 3]]), "b": st.integers(0, 3)}
+)
+FILTERS = st.none() | st.sampled_from(
+    [{}, {"a": 1}, {"a": "x"}, {"a": {"$contains": "x"}}, {"b": {"$lt": 2}}, {"b": {"$ne": 1}}, {"$not": {"a": None}}]
+).map(parse_filter)
+
+COUNTS = st.sampled_from([1, 2, 3, 100])
 
 Stored = Mapping[Modality, NDArray[np.float64]]
 
@@ -68,6 +81,7 @@ class Searching(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.encoder = FakeEncoder(DIMENSION)
         self.items: dict[str, Stored] = {}
+        self.metadata: dict[str, dict[str, Any]] = {}
         self.collections: Collections | None = None
 
     @initialize()
@@ -80,39 +94,107 @@ class Searching(RuleBasedStateMachine):
             self.collections.close()
         self.collections = Collections(Path(self.folder.name), lambda name: self.encoder)
 
-    @rule(batch=st.lists(st.tuples(IDS, st.dictionaries(st.sampled_from(MODALITIES), VECTORS, min_size=1)), max_size=6))
-    def upsert(self, batch: list[tuple[str, Stored]]) -> None:
+    @rule(
+        batch=st.lists(
+            st.tuples(IDS, st.dictionaries(st.sampled_from(MODALITIES), VECTORS, min_size=1), METADATA), max_size=6
+        )
+    )
+    def upsert(self, batch: list[tuple[str, Stored, dict[str, Any]]]) -> None:
         new = [
-            NewItem(id_, vectors={m: v.tolist() for m, v in own.items()}, fingerprint=self.encoder.fingerprint)
-            for id_, own in batch
+            NewItem(
+                id_,
+                vectors={m: v.tolist() for m, v in own.items()},
+                fingerprint=self.encoder.fingerprint,
+                metadata=metadata,
+            )
+            for id_, own, metadata in batch
         ]
         results = self.collection.upsert(new)
-        assert [result.id for result in results if isinstance(result, Upserted)] == [id_ for id_, _ in batch]
-        for id_, own in batch:
+        assert [result.id for result in results if isinstance(result, Upserted)] == [id_ for id_, _, _ in batch]
+        for id_, own, metadata in batch:
             self.items[id_] = {m: v.astype(np.float16).astype(np.float64) for m, v in own.items()}
+            self.metadata[id_] = metadata
 
     @rule(ids=st.lists(IDS, max_size=3))
     def delete(self, ids: list[str]) -> None:
         assert self.collection.delete(ids) == len({id_ for id_ in ids if self.items.pop(id_, None)})
 
+    @rule(filter_=FILTERS.filter(bool))
+    def delete_matching(self, filter_: Filter) -> None:
+        gone = self.matching(filter_)
+        assert self.collection.delete_matching(filter_) == len(gone)
+        for id_ in gone:
+            del self.items[id_]
+
+    @rule(filter_=FILTERS.filter(bool), page=st.integers(1, 4))
+    def list_matching(self, filter_: Filter, page: int) -> None:
+        ids: list[str] = []
+        cursor: str | None = None
+        while True:
+            items, cursor = self.collection.items(page, cursor, filter_)
+            ids += [item.id for item in items]
+            if cursor is None:
+                break
+        assert ids == [item.id for item in self.collection.items(100)[0] if item.id in self.matching(filter_)]
+
     @rule()
     def compact(self) -> None:
         self.collection.compact()
 
-    @rule(terms=st.lists(st.tuples(VECTORS, WEIGHTS), min_size=1, max_size=3), weights=TARGETS, page=st.integers(1, 4))
-    def search(self, terms: list[tuple[NDArray[np.float64], float]], weights: dict[Modality, float], page: int) -> None:
+    @rule(
+        terms=st.lists(st.tuples(VECTORS, WEIGHTS), min_size=1, max_size=3),
+        weights=TARGETS,
+        page=st.integers(1, 4),
+        filter_=FILTERS,
+    )
+    def search(
+        self,
+        terms: list[tuple[NDArray[np.float64], float]],
+        weights: dict[Modality, float],
+        page: int,
+        filter_: Filter | None,
+    ) -> None:
         asked = tuple(Term(weight, vector=vector.tolist()) for vector, weight in terms)
-        whole = self.collection.search(SearchRequest(asked, limit=100, target=weights))
-        expected = naive_scores(self.items, terms, weights)
+        whole = self.collection.search(SearchRequest(asked, limit=100, target=weights, filter=filter_))
+        matching = self.matching(filter_)
+        # The scale is that of the whole collection: a filter changes no score.
+        expected = {id_: score for id_, score in naive_scores(self.items, terms, weights).items() if id_ in matching}
         assert {hit.id: hit.score for hit in whole.hits} == pytest.approx(expected, abs=2e-4)
         assert whole.total == len(expected)
         assert [hit.score for hit in whole.hits] == sorted((hit.score for hit in whole.hits), reverse=True)
         paged = [
             hit.id
             for offset in range(0, len(expected) + page, page)
-            for hit in self.collection.search(SearchRequest(asked, limit=page, offset=offset, target=weights)).hits
+            for hit in self.collection.search(
+                SearchRequest(asked, limit=page, offset=offset, target=weights, filter=filter_)
+            ).hits
         ]
         assert paged == [hit.id for hit in whole.hits]
+
+    @rule(
+        vector=VECTORS, weights=TARGETS, filter_=FILTERS, path=st.sampled_from("ab"), size=st.integers(1, 3), n=COUNTS
+    )
+    def search_groups(
+        self,
+        vector: NDArray[np.float64],
+        weights: dict[Modality, float],
+        filter_: Filter | None,
+        path: str,
+        size: int,
+        n: int,
+    ) -> None:
+        request = SearchRequest((Term(vector=vector.tolist()),), limit=100, target=weights, filter=filter_)
+        expected, seen = [], Counter[str]()
+        for hit in self.collection.search(request).hits:
+            value = self.metadata[hit.id].get(path)
+            seen[repr(value)] += 1
+            if value is None or seen[repr(value)] <= size:
+                expected.append(hit.id)
+        grouped = replace(request, limit=n, group_by=path, group_size=size)
+        assert [hit.id for hit in self.collection.search(grouped).hits] == expected[:n]
+
+    def matching(self, filter_: Filter | None) -> list[str]:
+        return [id_ for id_ in self.items if filter_ is None or matches(filter_, self.metadata[id_])]
 
     @invariant()
     def the_index_is_the_catalogue(self) -> None:
@@ -134,6 +216,7 @@ class Searching(RuleBasedStateMachine):
 def _few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few that a search must ask for more of them to be exact."""
     monkeypatch.setattr(query, "MIN_CANDIDATES", 1)
+    monkeypatch.setattr(groups, "MIN_CANDIDATES", 1)
 
 
 TestSearching = Searching.TestCase
