@@ -352,6 +352,8 @@ class Collection:
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""
         self._closed.set()
+        for index in self._indexes.values():
+            index.come_to_rest()
         with self._compacting, self._writes:
             pass
 

@@ -190,6 +190,8 @@ class VectorIndex:
     def flush(self, writes: AbstractContextManager[object], stop: threading.Event) -> None:
         """Write the delta segment to disk as a built one; arguments as of `compact`, beside which it may run."""
         with self._flushing:
+            if stop.is_set():
+                return
             with self._replayed():
                 delta, view = self._delta, self._delta.view()
                 header = self._header(self._built, self._last_seq, [view])
@@ -202,6 +204,11 @@ class VectorIndex:
                     self._built += new
                     self._delta = Segment.empty(self._row.dimension)
                     self._delta.append(delta.after(header.to_seq))
+
+    def come_to_rest(self) -> None:
+        """Wait for a flush that runs; of those that begin after `stop` was set, none writes."""
+        with self._flushing:
+            pass
 
     def rebuild(
         self, writes: AbstractContextManager[object], stop: threading.Event, report: Callable[[int], None]

@@ -185,6 +185,37 @@ def test_the_delta_segment_stays_small_while_a_long_merge_runs(
     assert collection.verify() == []
 
 
+def test_a_collection_is_closed_when_its_flush_has_come_to_rest(
+    open_folder: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    write = vector_index.write_segment
+
+    def slow(*arguments: Any) -> bool:
+        begun.set()
+        assert go_on.wait(20)
+        return write(*arguments)
+
+    monkeypatch.setattr(vector_index, "write_segment", slow)
+    collection = open_folder().get("default")
+    collection.upsert(things(5))
+    index = collection._indexes["text"]
+    flush = threading.Thread(target=index.flush, args=(collection._writes, collection._closed))
+    close = threading.Thread(target=collection.close)
+    flush.start()
+    assert begun.wait(20)
+    close.start()
+    close.join(0.2)
+    assert close.is_alive()
+    go_on.set()
+    close.join(20)
+    assert not close.is_alive()
+    flush.join(20)
+    begun.clear()
+    index.flush(collection._writes, collection._closed)
+    assert not begun.is_set()
+
+
 def test_a_flush_that_fails_costs_no_write(open_folder: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> bool:
         raise OSError("no space left")
