@@ -1,9 +1,13 @@
 """Requests that must be refused, and with which problem."""
 
+import json
 import struct
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
+
+import httpx
+from fastapi.testclient import TestClient
 
 from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH, SELECT
 from tests.pictures import data_uri, picture
@@ -27,6 +31,21 @@ class Bad:
     headers: dict[str, str] = field(default_factory=dict)
     files: dict[str, Any] | None = None
     data: dict[str, str] | None = None
+
+    def is_refused(self, client: TestClient) -> httpx.Response:
+        """Send it; the answer, which is the problem that it must meet."""
+        content = self.content if self.body is None else json.dumps(self.body).encode()
+        headers = self.headers if self.body is None else JSON_TYPE
+        answer = client.request(
+            self.method, self.path, content=content, headers=headers, files=self.files, data=self.data
+        )
+        problem = answer.json()
+        assert (answer.status_code, problem["type"]) == (self.status, self.type), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (self.status, True, True)
+        if self.pointer is not None and self.type != "bad-request":
+            assert self.pointer in [error["pointer"] for error in problem["errors"]]
+        return answer
 
 
 def bomb() -> bytes:

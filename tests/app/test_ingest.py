@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from app.settings import Settings
 from tests.app.bad_ingests import CASES, INGEST, ROOT
-from tests.app.bad_requests import JSON_TYPE, Bad
+from tests.app.bad_requests import Bad
 from tests.app.conftest import client_of
 from tests.fakes import FakeEncoder
 
@@ -55,19 +55,7 @@ def test_a_bad_request_makes_no_job_and_is_answered_with_a_problem(
     shared_client: TestClient, folder: Path, case: Bad
 ) -> None:
     case = replace(case, body=placed(case.body, folder / "shop"), data=placed(case.data, folder / "shop"))
-    content = case.content if case.body is None else json.dumps(case.body).encode()
-    headers = case.headers if case.body is None else JSON_TYPE
-
-    answer = shared_client.request(
-        case.method, case.path, content=content, headers=headers, files=case.files, data=case.data
-    )
-
-    problem = answer.json()
-    assert (answer.status_code, problem["type"]) == (case.status, case.type), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert (problem["status"], bool(problem["title"]), bool(problem["detail"])) == (case.status, True, True)
-    if case.pointer is not None and case.type != "bad-request":
-        assert case.pointer in [error["pointer"] for error in problem["errors"]]
+    answer = case.is_refused(shared_client)
     assert "secret" not in answer.text or "secret" in json.dumps(case.body)
     assert shared_client.get("/v1/jobs").json()["jobs"] == []
     assert not list((folder / "data").glob("spool/*"))
