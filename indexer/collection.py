@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from sqlalchemy import Connection
 
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
-from indexer.index.selection import ItemSet
+from indexer.index.compaction import Compaction
 from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
@@ -23,11 +22,11 @@ from indexer.quality.reports import QualityReports
 from indexer.quality.selection import Method, Points, select
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
-from indexer.search.columns import Columns, Matches
-from indexer.search.filters import All, Filter, matches
+from indexer.search.columns import Columns
+from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
-from indexer.search.groups import rank_groups
-from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.search.query import embed_terms
+from indexer.search.searcher import Searcher, fits
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.stores.database import chunks
 from indexer.stores.originals import Originals
@@ -37,7 +36,6 @@ from indexer.types import (
     CollectionSettings,
     Duplicate,
     Failed,
-    Hit,
     IndexInfo,
     Item,
     Modality,
@@ -59,8 +57,6 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
-COMPACTION_RETRY_S = 60.0
-"""Rest after a failed compaction (a full disk): otherwise every write would begin another."""
 
 
 class Collection:
@@ -80,14 +76,13 @@ class Collection:
         self.encoder, self.limits, self.rules = encoder, limits, rules
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
-        self._compacting = threading.Lock()
-        self._background = threading.Lock()
         self._closed = threading.Event()
-        self._no_compaction_before = 0.0
         self._indexes: dict[Modality, VectorIndex] = {
             modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
         }
+        self._compaction = Compaction(row.name, self._indexes.values(), self._writes, self._closed)
         self._columns = Columns(partial(catalogue.metadata, row.pk))
+        self._searcher = Searcher(row, catalogue, self._indexes, self._columns, encoder, limits)
         self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
     @property
@@ -183,7 +178,7 @@ class Collection:
                     break
             known = self.known(ids)
             prepared = prepare(new, known, self.encoder, self.limits)
-        self._compact_if_needed()
+        self._compaction.run_if_needed()
         return outcomes
 
     def delete(
@@ -205,7 +200,7 @@ class Collection:
             self._take_over(written)
         # Without the lock: a compaction that runs needs it to end.
         self._originals.remove(pictures, self._catalogue.referenced_images)
-        self._compact_if_needed()
+        self._compaction.run_if_needed()
         return deleted
 
     def delete_matching(self, filter_: Filter) -> int:
@@ -258,27 +253,7 @@ class Collection:
         Raises:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
         """
-        started = time.perf_counter()
-        terms = embed_terms(request.terms, self.encoder, self.limits, self._catalogue, self._row)
-        embedded = time.perf_counter()
-        targets = self._targets(request)
-        found = self._matches(request)
-        wanted = request.offset + request.limit
-        ranking = self._rank(terms, targets, request, found, wanted)
-        floor = -np.inf if request.min_score is None else request.min_score
-        page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
-        hits = self._hydrate(page, ranking, request)
-        ended = time.perf_counter()
-        return SearchResult(
-            hits=hits,
-            total=self._searchable(ranking, terms, found),
-            facets=found.facets if found else {},
-            generation=self.generation,
-            truncated=any(term.truncated for term in terms),
-            embed_ms=1000 * (embedded - started),
-            search_ms=1000 * (ended - embedded),
-            total_ms=1000 * (ended - started),
-        )
+        return self._searcher.search(request)
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
         """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.
@@ -334,10 +309,7 @@ class Collection:
 
     def compact(self) -> None:
         """Merge each index into one segment without hidden vectors; searches and writes go on."""
-        with self._compacting:
-            for index in self._indexes.values():
-                if not self._closed.is_set():
-                    index.compact(self._writes, self._closed, fully=True)
+        self._compaction.run()
 
     def rebuild(self, report: Callable[[int], None] = lambda _: None) -> None:
         """Drop each index and build it anew from the catalogue; writes and searches wait.
@@ -345,16 +317,13 @@ class Collection:
         Args:
             report: Told how many more vectors are built each time that it is called.
         """
-        with self._compacting:
-            for index in self._indexes.values():
-                index.rebuild(self._writes, self._closed, report)
+        self._compaction.rebuild(report)
 
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""
         self._closed.set()
-        for index in self._indexes.values():
-            index.come_to_rest()
-        with self._compacting, self._writes:
+        self._compaction.come_to_rest()
+        with self._writes:
             pass
 
     def _matching_page(self, filter_: Filter, limit: int, after: int) -> tuple[list[Item], str | None]:
@@ -362,12 +331,12 @@ class Collection:
         matching = self._columns.select(filter_).items.pks
         pks = matching[np.searchsorted(matching, after, side="right") :][: limit + 1].tolist()
         stored = self._catalogue.items_by_pk(pks[:limit])
-        page = [stored[pk].item for pk in pks[:limit] if pk in stored and _fits(stored[pk], filter_)]
+        page = [stored[pk].item for pk in pks[:limit] if pk in stored and fits(stored[pk], filter_)]
         return page, encode_cursor(pks[limit - 1]) if len(pks) > limit else None
 
     def _still_matching(self, pks: Sequence[int], filter_: Filter) -> list[str]:
         stored = self._catalogue.items_by_pk(pks).values()
-        return [found.item.id for found in stored if _fits(found, filter_)]
+        return [found.item.id for found in stored if fits(found, filter_)]
 
     def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
@@ -459,64 +428,6 @@ class Collection:
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
         return replace(result, duplicates=tuple(Duplicate(id_, score) for id_, score in best))
 
-    def _targets(self, request: SearchRequest) -> dict[Modality, float]:
-        asked = self.settings.modality_weights if request.target is None else request.target
-        return {modality: weight for modality, weight in asked.items() if weight > 0 and self._indexes[modality].count}
-
-    def _matches(self, request: SearchRequest) -> Matches | None:
-        """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
-        if request.filter is None and not request.facets and request.group_by is None:
-            return None
-        return self._columns.select(request.filter or All(()), request.facets, request.group_by)
-
-    def _rank(
-        self,
-        terms: Sequence[EmbeddedTerm],
-        targets: Mapping[Modality, float],
-        request: SearchRequest,
-        found: Matches | None,
-        wanted: int,
-    ) -> Ranking:
-        def rank_items(items: ItemSet | None, wanted: int) -> Ranking:
-            searched = {modality: self._indexes[modality].select(items) for modality in targets}
-            return rank(terms, targets, self._indexes, searched, wanted)
-
-        if found is None:
-            return rank_items(None, wanted)
-        if found.groups is None:
-            return rank_items(found.items, wanted)
-        return rank_groups(rank_items, found.items, found.groups, request.group_size, wanted)
-
-    def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
-        """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""
-        items = found.items if found else None
-        own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
-        own = own if items is None else own[items.holds(own)]
-        if len(ranking.searched) == len(MODALITIES):
-            return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
-        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
-        return sum(
-            live - sum(modality in vectors for vectors in own_vectors.values())
-            for modality, live in ranking.searched.items()
-        )
-
-    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, request: SearchRequest) -> list[Hit]:
-        pks = [pk for pk, _ in page]
-        stored = self._catalogue.items_by_pk(pks)
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
-        return [
-            Hit(
-                id=stored[pk].item.id,
-                score=score,
-                scores=ranking.cosines(vectors[pk]),
-                item=stored[pk].item,
-                vectors=vectors[pk] if request.include_vectors else None,
-            )
-            for pk, score in page
-            # Else it was deleted or changed while this search ran.
-            if pk in stored and pk in vectors and _fits(stored[pk], request.filter)
-        ]
-
     def _stored(self, id_: str) -> StoredItem:
         stored = self._catalogue.items(self._row.pk, [id_]).get(id_)
         if stored is None:
@@ -526,39 +437,6 @@ class Collection:
     def _check_open(self) -> None:
         if self._closed.is_set():
             raise CollectionNotFound(f"collection {self.name!r} is closed or was deleted")
-
-    def _compact_if_needed(self) -> None:
-        if time.monotonic() < self._no_compaction_before:
-            return
-        if not any(index.needs_compaction() for index in self._indexes.values()):
-            return
-        self._flush_if_needed()
-        if self._background.acquire(blocking=False):
-            threading.Thread(target=self._compact_in_background, name=f"compact-{self.name}", daemon=True).start()
-
-    def _flush_if_needed(self) -> None:
-        """Keep memory bounded where writes come faster than a compaction in the background ends."""
-        try:
-            for index in self._indexes.values():
-                if index.needs_flush():
-                    index.flush(self._writes, self._closed)
-        except Exception:
-            self._compact_later()
-
-    def _compact_in_background(self) -> None:
-        try:
-            with self._compacting:
-                for index in self._indexes.values():
-                    while index.needs_compaction() and not self._closed.is_set():
-                        index.compact(self._writes, self._closed, fully=False)
-        except Exception:
-            self._compact_later()
-        finally:
-            self._background.release()
-
-    def _compact_later(self) -> None:
-        log.exception("collection %s could not be compacted; it is tried again in a while", self.name)
-        self._no_compaction_before = time.monotonic() + COMPACTION_RETRY_S
 
 
 def _batches_of_different_ids(new: Sequence[NewItem]) -> list[list[NewItem]]:
@@ -589,10 +467,6 @@ def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
 
 def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
     return {id_: item.content_hash for id_, item in stored.items()}
-
-
-def _fits(stored: StoredItem, filter_: Filter | None) -> bool:
-    return filter_ is None or matches(filter_, stored.item.metadata)
 
 
 def _alignment(vectors: dict[Modality, Vector]) -> float | None:

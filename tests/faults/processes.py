@@ -19,8 +19,7 @@ import uvicorn  # noqa: F401  imported once here, and in no fork
 import app.cli
 import app.server
 import app.state
-from indexer import collection
-from indexer.index import vector_index
+from indexer.index import compaction, vector_index
 from indexer.jobs import runner as jobs
 from models.encoder import DualEncoder
 from models.manifest import read_manifest
@@ -91,7 +90,7 @@ def _run(log: Path, arguments: list[str], temporary: Path | None) -> None:
         os.environ["TMPDIR"] = str(temporary)
     DualEncoder.open = lambda folder, **_: fake_encoder(folder)  # type: ignore[method-assign, assignment, return-value]
     jobs.STORAGE_PAUSE_S = 0.2
-    collection.COMPACTION_RETRY_S = 0.5
+    compaction.RETRY_S = 0.5
     vector_index.MIN_COMPACTION = 500
     sys.argv = ["sightline", *arguments]
     app.cli.main()

@@ -172,7 +172,7 @@ def test_the_delta_segment_stays_small_while_a_long_merge_runs(
     monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
     monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
     collection = open_folder().get("default")
-    with collection._compacting:
+    with collection._compaction._running:
         for number in range(60):
             collection.upsert(things(5, first=5 * number))
             collection.delete([str(5 * number)])
