@@ -174,7 +174,7 @@ def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
     told = status < 500 or isinstance(error, RequestError | indexer_errors.StorageUnavailable)
     detail = error.detail if told else "the server's log says why"
     pointer = error_pointer(error) if pointer is None else pointer
-    errors = None if pointer is None or status >= 500 else [FieldError(pointer=pointer, detail=detail)]
+    errors = None if pointer is None or status >= 500 else [FieldError(location="body", pointer=pointer, detail=detail)]
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
 

@@ -46,13 +46,17 @@ def load_filter(text: str | None) -> Filter | None:
 
 @contextmanager
 def blame_pictures(query: Sequence[schemas.Term]) -> Iterator[None]:
-    """Name the picture that cannot be decoded: the indexer, which decodes all of them together, does not tell which."""
+    """Name the picture that cannot be decoded."""
     try:
         yield
     except ImageError as error:
-        pictures = [number for number, term in enumerate(query) if term.image is not None]
-        pointer = _pointer(query, pictures[0]) if len(pictures) == 1 else "/query"
-        raise FieldFault(error, pointer) from error
+        raise picture_fault(error, query) from error
+
+
+def picture_fault(error: ImageError, query: Sequence[schemas.Term]) -> FieldFault:
+    """Where the picture is that cannot be decoded: the indexer, which decodes those of a query, does not tell which."""
+    pictures = [number for number, term in enumerate(query) if term.image is not None]
+    return FieldFault(error, _pointer(query, pictures[0]) if len(pictures) == 1 else "/query")
 
 
 def _pointer(query: Sequence[schemas.Term], number: int) -> str:

@@ -23,9 +23,9 @@ from indexer.quality.selection import Method, Points, select
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
 from indexer.search.columns import Columns
+from indexer.search.embedding import embed_terms
 from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
-from indexer.search.query import embed_terms
 from indexer.search.searcher import Searcher, fits
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
 from indexer.stores.database import chunks
@@ -42,6 +42,7 @@ from indexer.types import (
     NewItem,
     Outcome,
     Representative,
+    SearchOutcome,
     SearchRequest,
     SearchResult,
     Term,
@@ -251,15 +252,22 @@ class Collection:
         """Embed the query, search the target modalities, fuse, and read the page of hits.
 
         Raises:
-            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
         return self._searcher.search(request)
+
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
+        """Search for each request, in order: its result, or why it could not be embedded.
+
+        All are embedded together, and their hits read together.
+        """
+        return self._searcher.search_batch(requests)
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
         """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.
 
         Raises:
-            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
         embedded = embed_terms(terms, self.encoder, self.limits, self._catalogue, self._row)
         query = mean_vector([term.embeddings["image"] for term in embedded], [term.weight for term in embedded])

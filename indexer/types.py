@@ -182,6 +182,14 @@ class Hit:
     vectors: dict[Modality, Vector] | None
 
 
+class Took(NamedTuple):
+    """Milliseconds; the searches of a batch are embedded and read together, and all tell what the batch took."""
+
+    embed: float
+    search: float
+    total: float
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """A page of hits, best first; `total` is the number of items that match the filter and could be found."""
@@ -192,9 +200,11 @@ class SearchResult:
     """Of the items that match the filter."""
     generation: int
     truncated: bool
-    embed_ms: float
-    search_ms: float
-    total_ms: float
+    took: Took
+
+
+SearchOutcome = SearchResult | IndexerError | ModelError
+"""What became of one search of a batch."""
 
 
 @dataclass(frozen=True)

@@ -59,4 +59,4 @@ def _ingest(resources: Resources, source: Source) -> None:
 def _answers(resources: Resources, query: str) -> Table:
     result = resources.collections.get("default").search(SearchRequest((Term(text=query),), limit=5))
     hits = [{"id": hit.id, "score": hit.score, "text": hit.item.text} for hit in result.hits]
-    return hit_table(f"{query}  ({result.total_ms:.0f} ms)", hits)
+    return hit_table(f"{query}  ({result.took.total:.0f} ms)", hits)

@@ -51,7 +51,7 @@ _UPLOAD_BODY = {
 def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
     with blame_pictures(body.query):
-        return _search(collection, load_terms(body.query, load_image), body, _filter_of(body))
+        return _search(collection, load_terms(body.query, load_image), body, filter_of(body))
 
 
 @router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
@@ -77,17 +77,26 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
         raise QueryInvalid("the form has no file in its field `image`", "/image")
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
-        return await run_in_threadpool(_search, collection, terms, body, _filter_of(body))
+        return await run_in_threadpool(_search, collection, terms, body, filter_of(body))
 
 
-def _filter_of(options: schemas.SearchOptions) -> Filter | None:
+def filter_of(options: schemas.SearchOptions) -> Filter | None:
+    """The filter as the indexer takes it; raises `FilterInvalid`."""
     return None if options.filter is None else parse_filter(options.filter)
 
 
 def _search(
     collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions, filter_: Filter | None
 ) -> Response:
-    request = types.SearchRequest(
+    result = collection.search(request_of(terms, options, filter_))
+    return model_response(results_of(collection, result, options), only_set=True)
+
+
+def request_of(
+    terms: Sequence[types.Term], options: schemas.SearchOptions, filter_: Filter | None
+) -> types.SearchRequest:
+    """A search as the indexer takes it."""
+    return types.SearchRequest(
         terms=tuple(terms),
         limit=options.limit,
         offset=options.offset,
@@ -99,20 +108,22 @@ def _search(
         group_by=options.group_by,
         group_size=options.group_size,
     )
-    result = collection.search(request)
+
+
+def results_of(
+    collection: Collection, result: types.SearchResult, options: schemas.SearchOptions
+) -> schemas.SearchResults:
+    """What was found, as clients read it."""
     asked = {"facets": _facets(result)} if options.facets else {}
-    results = schemas.SearchResults(
+    return schemas.SearchResults(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
         **asked,
         model=collection.settings.model,
         generation=result.generation,
         truncated=result.truncated,
-        took_ms=schemas.Took(
-            embed=round(result.embed_ms, 3), search=round(result.search_ms, 3), total=round(result.total_ms, 3)
-        ),
+        took_ms=schemas.Took(**{part: round(ms, 3) for part, ms in result.took._asdict().items()}),
     )
-    return model_response(results, only_set=True)
 
 
 def _facets(result: types.SearchResult) -> dict[str, list[schemas.FacetValue]]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from app.schemas.base import (
     FieldName,
@@ -16,12 +16,17 @@ from app.schemas.base import (
     Vector,
     Weights,
 )
+from app.schemas.problem import Problem
 from indexer.types import Modality
 
 MAX_TERMS = 32
 MAX_FACETS = 20
 MAX_DEPTH = 10_000
 """`limit + offset` may not go beyond it."""
+
+MAX_SEARCHES = 256
+MAX_PICTURES = 64
+"""In one batch."""
 
 Include = Literal["text", "metadata", "vector"]
 
@@ -113,6 +118,23 @@ class SearchBody(SearchOptions):
     query: Query
 
 
+class BatchBody(Schema):
+    """Searches that are answered together."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"searches": [{"query": "red dress"}, {"query": {"item": "sku-1042"}}]}]}
+    )
+
+    searches: list[
+        # Each is checked by itself: a bad one fails alone.
+        Annotated[Any, PlainValidator(lambda search: search, json_schema_input_type=SearchBody)]
+    ] = Field(
+        min_length=1,
+        max_length=MAX_SEARCHES,
+        description=f"Bodies of search, with at most {MAX_DEPTH} hits and {MAX_PICTURES} pictures in all.",
+    )
+
+
 class UploadBody(SearchOptions):
     """The fields beside the picture of an upload."""
 
@@ -166,3 +188,15 @@ class SearchResults(Schema):
     generation: int
     truncated: bool = Field(description="A text of the query was longer than the model reads; its end was ignored.")
     took_ms: Took
+
+
+class FailedSearch(Schema):
+    """A search of a batch that was refused; the others were not."""
+
+    problem: Problem = Field(description="As it would be answered alone: its pointers begin at the search.")
+
+
+class BatchResults(Schema):
+    """One result for each search, in their order; `took_ms` in each is what all took together."""
+
+    results: list[SearchResults | FailedSearch]

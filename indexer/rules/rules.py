@@ -21,7 +21,7 @@ from indexer.rules.judgement import Criterion, Judge, Judgement
 from indexer.rules.outbox import clear
 from indexer.rules.signing import new_secret
 from indexer.rules.stored_query import from_document, holds_for_any_model, query_vectors, to_document
-from indexer.search.query import embed_terms
+from indexer.search.embedding import embed_terms
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database, collections, rules
 from indexer.types import MODALITIES, Flag, Modality, NewRule, Rule, Term, Vector
@@ -66,7 +66,7 @@ class Rules:
 
         Raises:
             RuleInvalid: A name, threshold, webhook or query that no rule can have, or too many rules.
-            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
+            QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
         _check(new)
         values = self._values(new)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import RuleInvalid
+from indexer.search.embedding import EmbeddedTerm
 from indexer.search.fusion import mean_vector
-from indexer.search.query import EmbeddedTerm
 from indexer.types import MODALITIES, Term
 from models.imaging import image_type
 

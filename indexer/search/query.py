@@ -1,4 +1,4 @@
-"""From terms to hits: embed, compose per modality, search, fuse."""
+"""From embedded terms to the best items: compose per modality, search, fuse."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,29 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.errors import ItemNotFound, QueryInvalid
 from indexer.index.moments import Spread
 from indexer.index.segment import Found
 from indexer.index.vector_index import Selected, VectorIndex
-from indexer.preparation import check_vector
+from indexer.search.embedding import EmbeddedTerm
 from indexer.search.fusion import ComposedQuery, compose, fuse
-from indexer.stores.catalogue import Catalogue, CollectionRow
-from indexer.types import MODALITIES, Modality, Term, Vector
-from models.encoder import Encoder
-from models.imaging import ImageLimits, decode_image
+from indexer.types import Modality, Vector
 
 MIN_CANDIDATES = 256
 """Best vectors taken from each modality at first, before they are fused."""
-
-
-@dataclass(frozen=True)
-class EmbeddedTerm:
-    """A term's embedding against each modality; an item's differs, since like is compared with like."""
-
-    weight: float
-    embeddings: Mapping[Modality, Vector]
-    item_pk: int | None = None
-    truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,40 +34,6 @@ class Ranking:
             for modality, query in self.composed.items()
             if modality in vectors
         }
-
-
-def embed_terms(
-    terms: Sequence[Term], encoder: Encoder, limits: ImageLimits, catalogue: Catalogue, row: CollectionRow
-) -> list[EmbeddedTerm]:
-    """Embed a query's terms, the texts in one call and the pictures in one call.
-
-    Raises:
-        QueryInvalid: No term, a blank text, a weight that is zero or not finite.
-        ItemNotFound, VectorInvalid, ImageError: A term's item, vector or picture is not usable.
-    """
-    if not terms:
-        raise QueryInvalid("the query needs at least one term", "/query")
-    for number, term in enumerate(terms):
-        if not np.isfinite(term.weight) or term.weight == 0:
-            raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
-        if term.text is not None and not term.text.strip():
-            raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
-    texts = encoder.encode_texts([term.text for term in terms if term.text is not None])
-    pictures = encoder.encode_images([decode_image(term.image, limits) for term in terms if term.image is not None])
-    text_rows, picture_rows = iter(zip(texts.vectors, texts.truncated.tolist(), strict=True)), iter(pictures)
-    embedded = []
-    for number, term in enumerate(terms):
-        if term.text is not None:
-            vector, truncated = next(text_rows)
-            embedded.append(EmbeddedTerm(term.weight, _everywhere(vector), truncated=truncated))
-        elif term.image is not None:
-            embedded.append(EmbeddedTerm(term.weight, _everywhere(next(picture_rows))))
-        elif term.vector is not None:
-            vector = check_vector(term.vector, encoder.dimension, _pointer(terms, number, "vector"))
-            embedded.append(EmbeddedTerm(term.weight, _everywhere(vector)))
-        else:
-            embedded.append(_item_term(term, catalogue, row, _pointer(terms, number, "item")))
-    return embedded
 
 
 def rank(
@@ -147,24 +99,6 @@ def _bound(found: Found, query: ComposedQuery, scale: Spread) -> float:
     """
     margin = 1e-6 * float(np.linalg.norm(query.vector))
     return scale.mean + scale.std * (float(query.standardise(found.similarities[-1:])[0]) + margin)
-
-
-def _pointer(terms: Sequence[Term], number: int, field: str) -> str:
-    return f"/query/{field}" if len(terms) == 1 else f"/query/{number}/{field}"
-
-
-def _everywhere(vector: Vector) -> dict[Modality, Vector]:
-    return dict.fromkeys(MODALITIES, vector)
-
-
-def _item_term(term: Term, catalogue: Catalogue, row: CollectionRow, pointer: str) -> EmbeddedTerm:
-    """An item as a query: its image vector against images, its text vector against texts, else the one it has."""
-    stored = catalogue.items(row.pk, [term.item or ""]).get(term.item or "")
-    vectors = catalogue.item_vectors(row.generation_pk, [stored.pk]).get(stored.pk) if stored else None
-    if stored is None or not vectors:
-        raise ItemNotFound(f"no item {term.item!r} in collection {row.name!r}", pointer)
-    fallback = next(iter(vectors.values()))
-    return EmbeddedTerm(term.weight, {m: vectors.get(m, fallback) for m in MODALITIES}, item_pk=stored.pk)
 
 
 def _compose(terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex) -> ComposedQuery:

@@ -1,20 +1,33 @@
-"""`Searcher`: from a request to a page of hits."""
+"""`Searcher`: from requests to pages of hits."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from indexer.index.selection import ItemSet
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
+from indexer.search.embedding import EmbeddedTerm, embed_queries
 from indexer.search.filters import All, Filter, matches
 from indexer.search.groups import rank_groups
-from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.search.query import Ranking, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
-from indexer.types import MODALITIES, Hit, Modality, SearchRequest, SearchResult
+from indexer.types import MODALITIES, Hit, Modality, SearchOutcome, SearchRequest, SearchResult, Took
 from models.encoder import Encoder
 from models.imaging import ImageLimits
+
+
+class Page(NamedTuple):
+    """What was found for one request, before it is read from the catalogue."""
+
+    request: SearchRequest
+    terms: Sequence[EmbeddedTerm]
+    found: Matches | None
+    ranking: Ranking
+    shown: Sequence[tuple[int, float]]
+    """Primary key and score of each hit."""
 
 
 class Searcher:
@@ -34,26 +47,46 @@ class Searcher:
 
     def search(self, request: SearchRequest) -> SearchResult:
         """See `indexer.collection.Collection.search`."""
+        [outcome] = self.search_batch([request])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
+        """See `indexer.collection.Collection.search_batch`."""
         started = time.perf_counter()
-        terms = embed_terms(request.terms, self._encoder, self._limits, self._catalogue, self._row)
-        embedded = time.perf_counter()
-        targets = self._targets(request)
+        queries = [request.terms for request in requests]
+        embedded = embed_queries(queries, self._encoder, self._limits, self._catalogue, self._row)
+        searched = time.perf_counter()
+        pages = self._find(
+            [(request, terms) for request, terms in zip(requests, embedded, strict=True) if isinstance(terms, list)]
+        )
+        hits = iter(self._hydrate(pages))
+        ended = time.perf_counter()
+        took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
+        found = (self._result(page, next(hits), took) for page in pages)
+        return [next(found) if isinstance(terms, list) else terms for terms in embedded]
+
+    def _find(self, queries: Sequence[tuple[SearchRequest, Sequence[EmbeddedTerm]]]) -> list[Page]:
+        """The page that each query asks for."""
+        return [self._page(request, terms) for request, terms in queries]
+
+    def _page(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Page:
         found = self._matches(request)
         wanted = request.offset + request.limit
-        ranking = self._rank(terms, targets, request, found, wanted)
+        ranking = self._rank(terms, self._targets(request), request, found, wanted)
         floor = -np.inf if request.min_score is None else request.min_score
-        page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
-        hits = self._hydrate(page, ranking, request)
-        ended = time.perf_counter()
+        shown = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
+        return Page(request, terms, found, ranking, shown)
+
+    def _result(self, page: Page, hits: list[Hit], took: Took) -> SearchResult:
         return SearchResult(
             hits=hits,
-            total=self._searchable(ranking, terms, found),
-            facets=found.facets if found else {},
+            total=self._searchable(page.ranking, page.terms, page.found),
+            facets=page.found.facets if page.found else {},
             generation=self._row.generation,
-            truncated=any(term.truncated for term in terms),
-            embed_ms=1000 * (embedded - started),
-            search_ms=1000 * (ended - embedded),
-            total_ms=1000 * (ended - started),
+            truncated=any(term.truncated for term in page.terms),
+            took=took,
         )
 
     def _targets(self, request: SearchRequest) -> dict[Modality, float]:
@@ -97,22 +130,24 @@ class Searcher:
             for modality, live in ranking.searched.items()
         )
 
-    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, request: SearchRequest) -> list[Hit]:
-        pks = [pk for pk, _ in page]
+    def _hydrate(self, pages: Sequence[Page]) -> Iterator[list[Hit]]:
+        """The hits of each page; those of all pages are read together."""
+        pks = list({pk: None for page in pages for pk, _ in page.shown})
         stored = self._catalogue.items_by_pk(pks)
         vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
-        return [
-            Hit(
-                id=stored[pk].item.id,
-                score=score,
-                scores=ranking.cosines(vectors[pk]),
-                item=stored[pk].item,
-                vectors=vectors[pk] if request.include_vectors else None,
-            )
-            for pk, score in page
-            # Else it was deleted or changed while this search ran.
-            if pk in stored and pk in vectors and fits(stored[pk], request.filter)
-        ]
+        for page in pages:
+            yield [
+                Hit(
+                    id=stored[pk].item.id,
+                    score=score,
+                    scores=page.ranking.cosines(vectors[pk]),
+                    item=stored[pk].item,
+                    vectors=vectors[pk] if page.request.include_vectors else None,
+                )
+                for pk, score in page.shown
+                # Else it was deleted or changed while this search ran.
+                if pk in stored and pk in vectors and fits(stored[pk], page.request.filter)
+            ]
 
 
 def fits(stored: StoredItem, filter_: Filter | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from fastapi.testclient import TestClient
 
-from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH, SELECT
+from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH, SEARCH_BATCH, SELECT
 from tests.pictures import data_uri, picture
 
 JSON_TYPE = {"content-type": "application/json"}
@@ -102,6 +102,10 @@ def explain(name: str, query: Any, pointer: str, type_: str = "invalid-request",
 
 def select(name: str, body: Any, pointer: str) -> Bad:
     return Bad(f"select: {name}", "POST", SELECT, 422, "invalid-request", pointer, body=body)
+
+
+def searches(name: str, body: Any, pointer: str, type_: str = "invalid-request") -> Bad:
+    return Bad(f"search batch: {name}", "POST", SEARCH_BATCH, 422, type_, pointer, body=body)
 
 
 NESTED_NOT: dict[str, Any] = {"a": 1}
@@ -360,6 +364,16 @@ CASES = [
         files={"image": picture("red")},
         data={"limit": "0"},
     ),
+    searches("nothing", {}, "/searches"),
+    searches("no list", {"searches": {"query": "red"}}, "/searches"),
+    searches("no search", {"searches": []}, "/searches"),
+    searches("too many", {"searches": [{"query": "red"}] * 257}, "/searches"),
+    searches("too many hits", {"searches": [{"query": "red", "limit": 5_000}] * 3}, "/searches", "batch-too-large"),
+    searches(
+        "too many pictures", {"searches": [{"query": [{"image": "data:,"}] * 13}] * 5}, "/searches", "batch-too-large"
+    ),
+    searches("unknown field", {"searches": [{"query": "red"}], "limit": 3}, "/limit"),
+    searches("the body is a list", [{"query": "red"}], ""),
     Bad("upload: not a form", "POST", f"{SEARCH}/upload", 415, "media-type-unsupported", body={"query": "red"}),
     rule("empty query", {"query": ""}, "/query"),
     rule("no terms", {"query": []}, "/query"),

@@ -24,6 +24,7 @@ from tests.fakes import FakeEncoder
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
+SEARCH_BATCH = f"{SEARCH}/batch"
 RULES = "/v1/collections/default/rules"
 FLAGS = "/v1/collections/default/flags"
 QUALITY = "/v1/collections/default/quality"
