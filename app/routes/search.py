@@ -22,7 +22,9 @@ from indexer.search.filters import Filter, parse_filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset({"limit", "offset", "min_score", "target", "include", "filter", "facets", "group_size"})
+_JSON_FIELDS = frozenset(
+    {"limit", "offset", "min_score", "target", "include", "filter", "facets", "group_size", "diversity"}
+)
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -39,6 +41,7 @@ _UPLOAD_BODY = {
                     "facets": {"type": "string", "description": "A JSON list."},
                     "group_by": {"type": "string"},
                     "group_size": {"type": "integer", "default": 1},
+                    "diversity": {"type": "number", "default": 0},
                 },
                 ["image"],
             )
@@ -107,6 +110,7 @@ def request_of(
         facets=tuple(options.facets),
         group_by=options.group_by,
         group_size=options.group_size,
+        diversity=options.diversity,
     )
 
 

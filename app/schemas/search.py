@@ -100,6 +100,12 @@ class SearchOptions(Page):
         default=None, description="A field of whose every value at most `group_size` items are hits."
     )
     group_size: int = Field(default=1, ge=1, le=100)
+    diversity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="0: by score alone; 1: as different from the hits before as can be (maximal marginal relevance).",
+    )
 
 
 class SearchBody(SearchOptions):
@@ -110,6 +116,7 @@ class SearchBody(SearchOptions):
             "examples": [
                 {"query": "red dress", "limit": 10},
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
+                {"query": "red dress", "diversity": 0.3},
                 {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
         }

@@ -217,6 +217,15 @@ class Segment:
         found[here] = np.vecdot(self._rows.vectors[positions[here]], query)
         return found
 
+    def vectors(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vector of each item [n, d], NaN for one that has none here."""
+        found = np.full((len(items), self._rows.vectors.shape[1]), np.nan, dtype=np.float32)
+        if self.live:
+            positions = self._positions_of_items(items)
+            here = np.flatnonzero(positions >= 0)
+            found[here] = self._rows.vectors[positions[here]]
+        return found
+
     def view(self) -> View:
         """What can be found now."""
         if self._view is None:

@@ -131,6 +131,15 @@ class VectorIndex:
                 found[missing] = built.segment.similarities(query, items[missing])
             return found
 
+    def vectors(self, items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vector of each item [n, d], NaN for an item that has none."""
+        with self._replayed():
+            found = self._delta.vectors(items)
+            for built in self._built:
+                missing = np.isnan(found[:, 0])
+                found[missing] = built.segment.vectors(items[missing])
+            return found
+
     def spread(self, query: Vector) -> Spread:
         """Mean and standard deviation of the query's dot products with all vectors."""
         with self._replayed():

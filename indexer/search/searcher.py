@@ -9,6 +9,7 @@ import numpy as np
 from indexer.index.selection import ItemSet
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
+from indexer.search.diversity import POOL, diversify
 from indexer.search.embedding import EmbeddedTerm, embed_queries
 from indexer.search.filters import All, Filter, matches
 from indexer.search.groups import rank_groups
@@ -72,12 +73,16 @@ class Searcher:
         return [self._page(request, terms) for request, terms in queries]
 
     def _page(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Page:
-        found = self._matches(request)
+        found, targets = self._matches(request), self._targets(request)
         wanted = request.offset + request.limit
-        ranking = self._rank(terms, self._targets(request), request, found, wanted)
+        ranking = self._rank(terms, targets, request, found, max(wanted, POOL) if request.diversity else wanted)
         floor = -np.inf if request.min_score is None else request.min_score
-        shown = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
-        return Page(request, terms, found, ranking, shown)
+        candidates = [pair for pair in ranking.candidates if pair[1] >= floor]
+        if request.diversity:
+            by_weight = sorted(targets, key=lambda modality: -targets[modality])
+            indexes = [self._indexes[modality] for modality in by_weight]
+            candidates = diversify(candidates, indexes, request.diversity, wanted)
+        return Page(request, terms, found, ranking, candidates[request.offset : wanted])
 
     def _result(self, page: Page, hits: list[Hit], took: Took) -> SearchResult:
         return SearchResult(

@@ -308,7 +308,9 @@ CASES = [
             ("facets", ["x"] * 21, "/facets"),
             ("fusion", "rrf", "/fusion"),
             ("mode", "hybrid", "/mode"),
-            ("diversity", 0.5, "/diversity"),
+            ("diversity", 1.1, "/diversity"),
+            ("diversity", -0.1, "/diversity"),
+            ("diversity", None, "/diversity"),
         ]
     ),
     Bad("search: NaN", "POST", SEARCH, 400, "invalid-json", content=b'{"query": {"vector": [NaN]}}', headers=JSON_TYPE),
