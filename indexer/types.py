@@ -169,6 +169,8 @@ class SearchRequest:
     group_by: str | None = None
     """Field of the metadata of whose every value at most `group_size` items are hits."""
     group_size: int = 1
+    collapse_duplicates: float | None = None
+    """Cosine from which an item's picture is a near duplicate of a better hit's, for which the item is no hit."""
     diversity: float = 0.0
     """From 0 (by score alone) to 1 (as different from those before as can be)."""
 

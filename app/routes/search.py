@@ -22,9 +22,7 @@ from indexer.search.filters import Filter, parse_filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset(
-    {"limit", "offset", "min_score", "target", "include", "filter", "facets", "group_size", "diversity"}
-)
+_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"group_by"}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -41,6 +39,7 @@ _UPLOAD_BODY = {
                     "facets": {"type": "string", "description": "A JSON list."},
                     "group_by": {"type": "string"},
                     "group_size": {"type": "integer", "default": 1},
+                    "collapse_duplicates": {"type": "number"},
                     "diversity": {"type": "number", "default": 0},
                 },
                 ["image"],
@@ -110,6 +109,7 @@ def request_of(
         facets=tuple(options.facets),
         group_by=options.group_by,
         group_size=options.group_size,
+        collapse_duplicates=options.collapse_duplicates,
         diversity=options.diversity,
     )
 

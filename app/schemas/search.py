@@ -24,6 +24,8 @@ MAX_FACETS = 20
 MAX_DEPTH = 10_000
 """`limit + offset` may not go beyond it."""
 
+MAX_COLLAPSED = 1_000
+"""`limit + offset` with `collapse_duplicates`: each hit is compared with all that are better."""
 MAX_SEARCHES = 256
 MAX_PICTURES = 64
 """In one batch."""
@@ -100,12 +102,26 @@ class SearchOptions(Page):
         default=None, description="A field of whose every value at most `group_size` items are hits."
     )
     group_size: int = Field(default=1, ge=1, le=100)
+    collapse_duplicates: float | None = Field(
+        default=None,
+        ge=0.9,
+        le=1,
+        description="Leaves out what has nearly the picture of a better hit: from this cosine of both vectors on. "
+        f"With it limit + offset may be at most {MAX_COLLAPSED}.",
+        examples=[0.98],
+    )
     diversity: float = Field(
         default=0.0,
         ge=0,
         le=1,
         description="0: by score alone; 1: as different from the hits before as can be (maximal marginal relevance).",
     )
+
+    @model_validator(mode="after")
+    def _collapses_few(self) -> Self:
+        if self.collapse_duplicates is not None and self.limit + self.offset > MAX_COLLAPSED:
+            raise ValueError(f"with collapse_duplicates limit + offset must be at most {MAX_COLLAPSED}")
+        return self
 
 
 class SearchBody(SearchOptions):
@@ -116,7 +132,7 @@ class SearchBody(SearchOptions):
             "examples": [
                 {"query": "red dress", "limit": 10},
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
-                {"query": "red dress", "diversity": 0.3},
+                {"query": "red dress", "diversity": 0.3, "collapse_duplicates": 0.98},
                 {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
         }

@@ -12,7 +12,7 @@ from indexer.search.columns import Columns, Matches
 from indexer.search.diversity import POOL, diversify
 from indexer.search.embedding import EmbeddedTerm, embed_queries
 from indexer.search.filters import All, Filter, matches
-from indexer.search.groups import rank_groups
+from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Ranking, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
 from indexer.types import MODALITIES, Hit, Modality, SearchOutcome, SearchRequest, SearchResult, Took
@@ -44,7 +44,7 @@ class Searcher:
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._indexes, self._columns = row, catalogue, indexes, columns
-        self._encoder, self._limits = encoder, limits
+        self._encoder, self._image_limits = encoder, limits
 
     def search(self, request: SearchRequest) -> SearchResult:
         """See `indexer.collection.Collection.search`."""
@@ -57,7 +57,7 @@ class Searcher:
         """See `indexer.collection.Collection.search_batch`."""
         started = time.perf_counter()
         queries = [request.terms for request in requests]
-        embedded = embed_queries(queries, self._encoder, self._limits, self._catalogue, self._row)
+        embedded = embed_queries(queries, self._encoder, self._image_limits, self._catalogue, self._row)
         searched = time.perf_counter()
         pages = self._find(
             [(request, terms) for request, terms in zip(requests, embedded, strict=True) if isinstance(terms, list)]
@@ -100,7 +100,8 @@ class Searcher:
 
     def _matches(self, request: SearchRequest) -> Matches | None:
         """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
-        if request.filter is None and not request.facets and request.group_by is None:
+        asked = (request.filter, request.facets or None, request.group_by, request.collapse_duplicates)
+        if all(part is None for part in asked):
             return None
         return self._columns.select(request.filter or All(()), request.facets, request.group_by)
 
@@ -118,9 +119,14 @@ class Searcher:
 
         if found is None:
             return rank_items(None, wanted)
-        if found.groups is None:
-            return rank_items(found.items, wanted)
-        return rank_groups(rank_items, found.items, found.groups, request.group_size, wanted)
+        limits = list(self._limits(request, found))
+        return rank_limited(rank_items, found.items, limits, wanted) if limits else rank_items(found.items, wanted)
+
+    def _limits(self, request: SearchRequest, found: Matches) -> Iterator[Limit]:
+        if found.groups is not None:
+            yield GroupSize(found.items, found.groups, request.group_size)
+        if request.collapse_duplicates is not None:
+            yield NearDuplicates(self._indexes["image"], request.collapse_duplicates)
 
     def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
         """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""

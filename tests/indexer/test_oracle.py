@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.search import groups, query
+from indexer.search import limits, query
 from indexer.search.filters import Filter, matches, parse_filter
 from indexer.types import MODALITIES, Modality, NewItem, SearchRequest, Term, Upserted
 from tests.fakes import FakeEncoder
@@ -216,7 +216,7 @@ class Searching(RuleBasedStateMachine):
 def _few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few that a search must ask for more of them to be exact."""
     monkeypatch.setattr(query, "MIN_CANDIDATES", 1)
-    monkeypatch.setattr(groups, "MIN_CANDIDATES", 1)
+    monkeypatch.setattr(limits, "MIN_CANDIDATES", 1)
 
 
 TestSearching = Searching.TestCase
