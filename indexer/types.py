@@ -163,6 +163,7 @@ class SearchRequest:
     min_score: float | None = None
     target: Mapping[Modality, float] | None = None
     include_vectors: bool = False
+    explain: bool = False
     filter: Filter | None = None
     facets: tuple[str, ...] = ()
     """Fields of the metadata whose values are counted."""
@@ -175,6 +176,49 @@ class SearchRequest:
     """From 0 (by score alone) to 1 (as different from those before as can be)."""
 
 
+class SignalShare(NamedTuple):
+    """What one signal, the vectors of a modality, adds to an item's score."""
+
+    score: float
+    """As in `Hit.scores`."""
+    standardised: float
+    """By how many standard deviations the item is nearer to the query than the mean of the collection."""
+    share: float
+    """Of the item's signals; they add up to 1."""
+    contribution: float
+
+
+class TermShare(NamedTuple):
+    """What one term of the query adds to an item's score."""
+
+    share: float
+    """Of the terms; without their signs they add up to 1."""
+    cosines: dict[Modality, float]
+    contribution: float
+
+
+class Explanation(NamedTuple):
+    """Where a score comes from: it is the base with the contributions of all signals, or with those of all terms."""
+
+    base: float
+    """Score of an item that is as near to the query as the mean of the collection."""
+    signals: dict[Modality, SignalShare]
+    terms: tuple[TermShare, ...]
+
+
+class Plan(NamedTuple):
+    """How a search was done."""
+
+    vectors: Mapping[Modality, int]
+    """Number of vectors that were searched."""
+    matches: int | None
+    """Items that match the filter, None where all items were searched."""
+    rounds: int
+    """Times that the best so many vectors were asked for until they were enough."""
+    candidates: int
+    """Items that were scored."""
+
+
 @dataclass(frozen=True)
 class Hit:
     """One found item; `score` is on the cosine scale of the primary target, `scores` are cosines per modality."""
@@ -184,6 +228,7 @@ class Hit:
     scores: dict[Modality, float]
     item: Item
     vectors: dict[Modality, Vector] | None
+    explanation: Explanation | None = None
 
 
 class Took(NamedTuple):
@@ -204,6 +249,7 @@ class SearchResult:
     """Of the items that match the filter."""
     generation: int
     truncated: bool
+    plan: Plan
     took: Took
 
 

@@ -105,6 +105,7 @@ def request_of(
         min_score=options.min_score,
         target=options.target,
         include_vectors="vector" in options.include,
+        explain="explain" in options.include,
         filter=filter_,
         facets=tuple(options.facets),
         group_by=options.group_by,
@@ -118,7 +119,9 @@ def results_of(
     collection: Collection, result: types.SearchResult, options: schemas.SearchOptions
 ) -> schemas.SearchResults:
     """What was found, as clients read it."""
-    asked = {"facets": _facets(result)} if options.facets else {}
+    asked: JsonObject = {"facets": _facets(result)} if options.facets else {}
+    if "explain" in options.include:
+        asked["plan"] = schemas.Plan(**result.plan._asdict())
     return schemas.SearchResults(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
@@ -145,6 +148,8 @@ def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions)
         asked["metadata"] = hit.item.metadata
     if hit.vectors is not None:
         asked["vectors"] = {modality: vector.tolist() for modality, vector in hit.vectors.items()}
+    if hit.explanation is not None:
+        asked["explain"] = schemas.Explanation.of(hit.explanation)
     return schemas.Hit(
         id=hit.id, score=hit.score, scores=hit.scores, image_url=image_url(collection, hit.item), **asked
     )

@@ -17,6 +17,7 @@ from app.schemas.base import (
     Weights,
 )
 from app.schemas.problem import Problem
+from indexer import types
 from indexer.types import Modality
 
 MAX_TERMS = 32
@@ -30,7 +31,7 @@ MAX_SEARCHES = 256
 MAX_PICTURES = 64
 """In one batch."""
 
-Include = Literal["text", "metadata", "vector"]
+Include = Literal["text", "metadata", "vector", "explain"]
 
 
 class Term(Schema):
@@ -132,6 +133,7 @@ class SearchBody(SearchOptions):
             "examples": [
                 {"query": "red dress", "limit": 10},
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
+                {"query": ["dress", {"text": "red", "weight": 0.5}], "include": ["text", "explain"]},
                 {"query": "red dress", "diversity": 0.3, "collapse_duplicates": 0.98},
                 {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
@@ -172,6 +174,50 @@ class SearchQuery(Page):
     filter: FilterText | None = None
 
 
+class SignalShare(Schema):
+    """What the vectors of a modality add to a score."""
+
+    score: float = Field(description="As in `scores`.", examples=[0.31])
+    standardised: float = Field(
+        description="By how many standard deviations the item is nearer to the query than the mean of the collection.",
+        examples=[3.2],
+    )
+    share: float = Field(description="Of the item's modalities; they add up to 1.", examples=[0.77])
+    contribution: float = Field(examples=[0.12])
+
+
+class TermShare(Schema):
+    """What a term of the query adds to a score, in the order of the query."""
+
+    share: float = Field(description="Of the terms; without their signs they add up to 1.", examples=[0.5])
+    cosines: dict[Modality, float] = Field(examples=[{"image": 0.31, "text": 0.72}])
+    contribution: float = Field(examples=[0.08])
+
+
+class Explanation(Schema):
+    """Where a score comes from: `base` with the contributions of all signals, or `base` with those of all terms."""
+
+    base: float = Field(description="Score of an item as near to the query as the mean of the collection.")
+    signals: dict[Modality, SignalShare]
+    terms: list[TermShare]
+
+    @classmethod
+    def of(cls, explanation: types.Explanation) -> Self:
+        """From what the indexer tells."""
+        signals = {name: SignalShare(**share._asdict()) for name, share in explanation.signals.items()}
+        terms = [TermShare(**share._asdict()) for share in explanation.terms]
+        return cls(base=explanation.base, signals=signals, terms=terms)
+
+
+class Plan(Schema):
+    """How the search was done."""
+
+    vectors: dict[Modality, int] = Field(description="Vectors that were searched.", examples=[{"image": 900}])
+    matches: int | None = Field(description="Items that match the filter; null where all items were searched.")
+    rounds: int = Field(description="Times that the best so many vectors were asked for until they were enough.")
+    candidates: int = Field(description="Items that were scored.", examples=[256])
+
+
 class Hit(Schema):
     """One found item; fields that `include` does not ask for are left out."""
 
@@ -181,6 +227,7 @@ class Hit(Schema):
     text: str | None = None
     metadata: JsonObject | None = None
     vectors: dict[Modality, list[float]] | None = None
+    explain: Explanation | None = None
     image_url: str | None = Field(description="Where its picture is, relative to this server.")
 
 
@@ -210,6 +257,7 @@ class SearchResults(Schema):
     model: str
     generation: int
     truncated: bool = Field(description="A text of the query was longer than the model reads; its end was ignored.")
+    plan: Plan | None = Field(default=None, description="Where `include` asks for `explain`.")
     took_ms: Took
 
 

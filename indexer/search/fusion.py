@@ -20,6 +20,20 @@ from indexer.types import Modality, Vector
 
 
 @dataclass(frozen=True)
+class ComposedTerm:
+    """One term of a query against one modality."""
+
+    share: float
+    """w_t / sum_t |w_t| above."""
+    embedding: Vector
+    spread: Spread
+
+    def standardised_share(self, cosine: float) -> float:
+        """What the term adds to Z(x), given e_t.x."""
+        return self.share * (cosine - self.spread.mean) / self.spread.std
+
+
+@dataclass(frozen=True)
 class ComposedQuery:
     """All terms of a query against one modality."""
 
@@ -30,6 +44,7 @@ class ComposedQuery:
     """[d]; its dot product with x is the weighted mean cosine of the terms with x."""
     spread: Spread
     """Weighted mean and standard deviation of the terms' similarities: the cosine scale of this modality."""
+    terms: tuple[ComposedTerm, ...] = ()
 
     def standardise(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
         """Z [n] from the dot products [n] of `vector` with items' vectors."""
@@ -56,6 +71,7 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
             sum(share * s.mean for share, s in zip(shares, spreads, strict=True)),
             sum(abs(share) * s.std for share, s in zip(shares, spreads, strict=True)),
         ),
+        terms=tuple(map(ComposedTerm, shares, embeddings, spreads)),
     )
 
 

@@ -17,6 +17,19 @@ MIN_CANDIDATES = 256
 """Best vectors taken from each modality at first, before they are fused."""
 
 
+@dataclass
+class Effort:
+    """What was done for a ranking."""
+
+    rounds: int = 0
+    candidates: int = 0
+
+    def count(self, candidates: int) -> None:
+        """Another round, in which so many items were scored."""
+        self.rounds += 1
+        self.candidates += candidates
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The best items of a query, best first, before any of them is read from the catalogue."""
@@ -42,6 +55,7 @@ def rank(
     indexes: Mapping[Modality, VectorIndex],
     searched: Mapping[Modality, Selected],
     wanted: int,
+    effort: Effort,
 ) -> Ranking:
     """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
 
@@ -63,6 +77,7 @@ def rank(
         }
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
         scores = _scores(pks, composed, targets, indexes, scale)
+        effort.count(len(pks))
         best = np.lexsort((pks, -scores))[:wanted]
         last = scores[best[-1]] if len(best) == wanted else -np.inf
         shallow = [

@@ -11,11 +11,23 @@ from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
 from indexer.search.diversity import POOL, diversify
 from indexer.search.embedding import EmbeddedTerm, embed_queries
+from indexer.search.explanation import explain
 from indexer.search.filters import All, Filter, matches
 from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
-from indexer.search.query import Ranking, rank
+from indexer.search.query import Effort, Ranking, rank
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
-from indexer.types import MODALITIES, Hit, Modality, SearchOutcome, SearchRequest, SearchResult, Took
+from indexer.types import (
+    MODALITIES,
+    Explanation,
+    Hit,
+    Modality,
+    Plan,
+    SearchOutcome,
+    SearchRequest,
+    SearchResult,
+    Took,
+    Vector,
+)
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -27,6 +39,8 @@ class Page(NamedTuple):
     terms: Sequence[EmbeddedTerm]
     found: Matches | None
     ranking: Ranking
+    targets: Mapping[Modality, float]
+    effort: Effort
     shown: Sequence[tuple[int, float]]
     """Primary key and score of each hit."""
 
@@ -75,14 +89,15 @@ class Searcher:
     def _page(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Page:
         found, targets = self._matches(request), self._targets(request)
         wanted = request.offset + request.limit
-        ranking = self._rank(terms, targets, request, found, max(wanted, POOL) if request.diversity else wanted)
+        depth, effort = max(wanted, POOL) if request.diversity else wanted, Effort()
+        ranking = self._rank(terms, targets, request, found, depth, effort)
         floor = -np.inf if request.min_score is None else request.min_score
         candidates = [pair for pair in ranking.candidates if pair[1] >= floor]
         if request.diversity:
             by_weight = sorted(targets, key=lambda modality: -targets[modality])
             indexes = [self._indexes[modality] for modality in by_weight]
             candidates = diversify(candidates, indexes, request.diversity, wanted)
-        return Page(request, terms, found, ranking, candidates[request.offset : wanted])
+        return Page(request, terms, found, ranking, targets, effort, candidates[request.offset : wanted])
 
     def _result(self, page: Page, hits: list[Hit], took: Took) -> SearchResult:
         return SearchResult(
@@ -91,6 +106,12 @@ class Searcher:
             facets=page.found.facets if page.found else {},
             generation=self._row.generation,
             truncated=any(term.truncated for term in page.terms),
+            plan=Plan(
+                vectors=page.ranking.searched,
+                matches=len(page.found.items) if page.found else None,
+                rounds=page.effort.rounds,
+                candidates=page.effort.candidates,
+            ),
             took=took,
         )
 
@@ -112,10 +133,11 @@ class Searcher:
         request: SearchRequest,
         found: Matches | None,
         wanted: int,
+        effort: Effort,
     ) -> Ranking:
         def rank_items(items: ItemSet | None, wanted: int) -> Ranking:
             searched = {modality: self._indexes[modality].select(items) for modality in targets}
-            return rank(terms, targets, self._indexes, searched, wanted)
+            return rank(terms, targets, self._indexes, searched, wanted, effort)
 
         if found is None:
             return rank_items(None, wanted)
@@ -154,11 +176,15 @@ class Searcher:
                     scores=page.ranking.cosines(vectors[pk]),
                     item=stored[pk].item,
                     vectors=vectors[pk] if page.request.include_vectors else None,
+                    explanation=self._explain(page, vectors[pk]),
                 )
                 for pk, score in page.shown
                 # Else it was deleted or changed while this search ran.
                 if pk in stored and pk in vectors and fits(stored[pk], page.request.filter)
             ]
+
+    def _explain(self, page: Page, vectors: Mapping[Modality, Vector]) -> Explanation | None:
+        return explain(page.ranking.composed, page.targets, vectors) if page.request.explain else None
 
 
 def fits(stored: StoredItem, filter_: Filter | None) -> bool:

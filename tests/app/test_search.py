@@ -75,6 +75,18 @@ def test_include_decides_what_hits_carry(stocked: TestClient, encoder: FakeEncod
     assert {name: len(vector) for name, vector in full["vectors"].items()} == {"image": 16, "text": 16}
 
 
+def test_an_explanation_tells_what_made_the_score(stocked: TestClient) -> None:
+    body = {"query": ["red", {"text": "blue", "weight": -0.5}], "include": ["explain"], "filter": {"n": {"$lt": 3}}}
+    answer = stocked.post(SEARCH, json=body).json()
+
+    for hit in answer["hits"]:
+        explain = hit["explain"]
+        assert explain["base"] + sum(term["contribution"] for term in explain["terms"]) == pytest.approx(hit["score"])
+        assert {name: part["score"] for name, part in explain["signals"].items()} == hit["scores"]
+        assert [term["share"] for term in explain["terms"]] == pytest.approx([2 / 3, -1 / 3])
+    assert answer["plan"] == {"vectors": {"image": 3, "text": 3}, "matches": 3, "rounds": 1, "candidates": 3}
+
+
 def test_pages_of_a_search_fit_together(stocked: TestClient) -> None:
     whole = [hit["id"] for hit in stocked.get(SEARCH, params={"q": "red", "limit": 4}).json()["hits"]]
     parts = [
