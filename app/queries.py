@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from app.dependencies import ImageLoader
 from app.errors import FieldFault, JsonInvalid
 from app.schemas import search as schemas
+from app.schemas.base import JsonObject
 from app.strict_json import parse_json
 from indexer import types
 from indexer.search.filters import Filter, parse_filter
@@ -28,6 +29,11 @@ def load_terms(query: Sequence[schemas.Term], load_image: ImageLoader) -> tuple[
         )
         for number, term in enumerate(query)
     )
+
+
+def filter_of(body: JsonObject | None) -> Filter | None:
+    """The filter that a body says, where it says one; raises `FilterInvalid`."""
+    return None if body is None else parse_filter(body)
 
 
 def load_filter(text: str | None) -> Filter | None:

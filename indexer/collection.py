@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import Connection
 
@@ -273,12 +272,13 @@ class Collection:
         query = mean_vector([term.embeddings["image"] for term in embedded], [term.weight for term in embedded])
         return occlusion_map(self.encoder.preprocess(picture), query, self.encoder)
 
-    def select(self, k: int, method: Method, among: NDArray[np.int64] | None = None) -> list[Representative]:
+    def select(self, k: int, method: Method, filter_: Filter | None = None) -> list[Representative]:
         """At most k items that cover the collection, the most telling first; see `indexer.quality.selection.select`.
 
         Args:
-            among: Primary keys of the items to choose from; all if None.
+            filter_: The items to choose from; all if None.
         """
+        among = None if filter_ is None else self._columns.select(filter_).items.pks
         with self._writes:
             image, text = (self._indexes[modality].snapshot() for modality in MODALITIES)
         chosen = select(Points(image, text, among), k, method, self._check_open)
@@ -286,7 +286,8 @@ class Collection:
         return [
             Representative(stored[one.item].item, one.cluster_size)
             for one in chosen
-            if one.item in stored  # else it was deleted meanwhile
+            # Else it was deleted or changed meanwhile.
+            if one.item in stored and fits(stored[one.item], filter_)
         ]
 
     # Trust

@@ -10,7 +10,7 @@ from app.dependencies import LoadImage, TheCollection, image_url
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import form_document, is_form, read_body
 from app.openapi import READING, WRITING, problems
-from app.queries import blame_pictures, load_filter, load_terms
+from app.queries import blame_pictures, filter_of, load_filter, load_terms
 from app.responses import model_response
 from app.schemas import search as schemas
 from app.schemas.base import JsonObject
@@ -18,7 +18,7 @@ from app.strict_json import StrictRoute
 from indexer import types
 from indexer.collection import Collection
 from indexer.errors import QueryInvalid
-from indexer.search.filters import Filter, parse_filter
+from indexer.search.filters import Filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
@@ -53,7 +53,7 @@ _UPLOAD_BODY = {
 def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
     with blame_pictures(body.query):
-        return _search(collection, load_terms(body.query, load_image), body, filter_of(body))
+        return _search(collection, load_terms(body.query, load_image), body, filter_of(body.filter))
 
 
 @router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
@@ -79,12 +79,7 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
         raise QueryInvalid("the form has no file in its field `image`", "/image")
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
-        return await run_in_threadpool(_search, collection, terms, body, filter_of(body))
-
-
-def filter_of(options: schemas.SearchOptions) -> Filter | None:
-    """The filter as the indexer takes it; raises `FilterInvalid`."""
-    return None if options.filter is None else parse_filter(options.filter)
+        return await run_in_threadpool(_search, collection, terms, body, filter_of(body.filter))
 
 
 def _search(

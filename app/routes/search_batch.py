@@ -13,9 +13,9 @@ from app.dependencies import ImageLoader, LoadImage, TheCollection
 from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
 from app.openapi import WRITING
-from app.queries import load_terms, picture_fault
+from app.queries import filter_of, load_terms, picture_fault
 from app.responses import model_response
-from app.routes.search import filter_of, request_of, results_of
+from app.routes.search import request_of, results_of
 from app.schemas import search as schemas
 from app.schemas.problem import Problem
 from app.strict_json import StrictRoute
@@ -73,7 +73,7 @@ def _load(search: schemas.SearchBody | Problem, load_image: ImageLoader) -> Aske
     if isinstance(search, Problem):
         return search
     try:
-        return Asked(search, request_of(load_terms(search.query, load_image), search, filter_of(search)))
+        return Asked(search, request_of(load_terms(search.query, load_image), search, filter_of(search.filter)))
     except FieldFault as fault:
         return problem_of(fault.error, fault.pointer)
     except IndexerError as error:

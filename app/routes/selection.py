@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 
 from app.dependencies import TheCollection, TheResources, image_url
 from app.openapi import ASKING
+from app.queries import filter_of
 from app.responses import model_response
 from app.schemas import selection as schemas
 from app.strict_json import StrictRoute
@@ -23,6 +24,6 @@ async def select(body: schemas.SelectBody, collection: TheCollection, resources:
 
 
 def _select(collection: Collection, body: schemas.SelectBody) -> Response:
-    chosen = collection.select(body.k, body.method)
+    chosen = collection.select(body.k, body.method, filter_of(body.filter))
     items = [schemas.SelectedItem.of(one, image_url(collection, one.item)) for one in chosen]
     return model_response(schemas.SelectedItems(items=items), only_set=True)

@@ -2,7 +2,7 @@
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import JsonObject, Schema
+from app.schemas.base import FilterObject, JsonObject, Schema
 from indexer import types
 from indexer.quality import selection
 
@@ -10,7 +10,11 @@ from indexer.quality import selection
 class SelectBody(Schema):
     """How many items, and which."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"k": 12, "method": "representative"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"k": 12, "method": "representative"}, {"k": 200, "filter": {"labelled": {"$exists": False}}}]
+        }
+    )
 
     k: int = Field(ge=1, le=selection.MAX_SELECTED, description="How many items at most.")
     method: selection.Method = Field(
@@ -18,6 +22,7 @@ class SelectBody(Schema):
         description="`diverse`: as far from each other as can be, rare ones too (farthest-point traversal). "
         "`representative`: each the middle of a cluster of like ones (spherical k-means).",
     )
+    filter: FilterObject | None = None
 
 
 class SelectedItem(Schema):

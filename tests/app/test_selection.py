@@ -58,6 +58,14 @@ def test_a_selection_shows_the_last_write(stocked: TestClient) -> None:
     assert sum(item["cluster_size"] for item in select(stocked, k=2, method="representative")) == 16
 
 
+def test_a_filter_says_among_which(stocked: TestClient) -> None:
+    few = select(stocked, k=9, method="representative", filter={"n": {"$lt": 3}})
+
+    assert {item["id"] for item in select(stocked, k=9, filter={"n": {"$lt": 3}})} <= {f"green/{n}" for n in range(3)}
+    assert sum(item["cluster_size"] for item in few) == 3
+    assert select(stocked, k=9, filter={"n": 99}) == []
+
+
 @pytest.mark.parametrize("method", ["diverse", "representative"])
 def test_an_empty_collection_has_nothing_to_select(client: TestClient, method: str) -> None:
     assert select(client, k=5, method=method) == []

@@ -9,6 +9,7 @@ from indexer.errors import CollectionNotFound
 from indexer.index.snapshot import Snapshot
 from indexer.quality import selection
 from indexer.quality.selection import Method, Points, select
+from indexer.search.filters import parse_filter
 from indexer.types import NewItem
 from tests.fakes import FakeEncoder
 from tests.indexer.test_quality import directions, near, snapshot_of
@@ -150,12 +151,14 @@ def test_a_collection_selects_items_as_they_are_now(collection: Collection, enco
     for colour, count in colours.items():
         red, green, blue = shades[colour]
         collection.upsert(
-            [NewItem(f"{colour} {n}", picture((abs(red - n), green, abs(blue - n)))) for n in range(count)]
+            [
+                NewItem(f"{colour} {n}", picture((abs(red - n), green, abs(blue - n))), metadata={"colour": colour})
+                for n in range(count)
+            ]
         )
 
     found = collection.select(3, "representative")
-    pks = [stored.pk for stored in collection.known([f"green {n}" for n in range(3)]).values()]
-    greens = collection.select(3, "diverse", np.array(pks))
+    greens = collection.select(3, "diverse", parse_filter({"colour": "green"}))
 
     assert [(one.item.id.split()[0], one.cluster_size) for one in found] == [("red", 5), ("green", 3), ("blue", 1)]
     assert {one.item.id for one in greens} == {"green 0", "green 1", "green 2"}
