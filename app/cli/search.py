@@ -32,6 +32,9 @@ def search(
             metavar="JSON",
         ),
     ] = None,
+    diversity: Annotated[
+        float, typer.Option(help="From 0, by score alone, to 1: hits that differ from those before.", min=0, max=1)
+    ] = 0.0,
     limit: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 10,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
@@ -44,7 +47,8 @@ def search(
         terms.append({"image": data_uri(image)})
     if not terms:
         raise typer.BadParameter("give words, or a picture with --image")
-    body = {"query": terms, "limit": limit} | ({} if filter_ is None else {"filter": filter_})
+    body: dict[str, Any] = {"query": terms, "limit": limit, "diversity": diversity}
+    body |= {} if filter_ is None else {"filter": filter_}
     with Client(url, api_key) as client:
         answer = client.send("POST", collection_path(collection, "search"), json=body)
     if as_json:

@@ -59,6 +59,18 @@ def test_a_filter_narrows_a_search(run: Run, server_url: str, catalogue: Path) -
     assert (broken.code, "is not JSON" in broken.err) == (2, True)
 
 
+def test_diversity_changes_the_order(run: Run, server_url: str, catalogue: Path) -> None:
+    """Red, another red, blue and green: after the first one the other red is the least different."""
+    add_row(catalogue, "crimson", "a red thing, too", "red.png", "9.5")
+    run("ingest", catalogue / "catalog.csv", "--url", server_url)
+
+    def ids(*options: str) -> list[str]:
+        return [hit["id"] for hit in run("search", "red", "--url", server_url, "--json", *options).json["hits"]]
+
+    assert set(ids()[:2]) == {"red", "crimson"}
+    assert {ids("--diversity", "1")[0], ids("--diversity", "1")[-1]} == {"red", "crimson"}
+
+
 def test_what_did_not_change_costs_nothing(run: Run, server_url: str, catalogue: Path) -> None:
     run("ingest", catalogue, "--url", server_url)
 
