@@ -4,16 +4,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from pydantic_core import from_json
 
 from app.errors import JsonInvalid, MediaTypeUnsupported
 
 _SMALL_BYTES = 65_536
 """Up to here parsing takes less time than going to a thread and back is worth."""
+
+_SHAPE = bytes.maketrans(b"123456789E", b"000000000e")
+"""All digits are alike to the length of a number."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -54,6 +59,20 @@ def parse_json(body: bytes) -> Any:
     Raises:
         JsonInvalid: Any of that, or a syntax error; tells where.
     """
+    with suppress(ValueError):
+        if not _may_overflow(body):
+            return from_json(body, allow_inf_nan=False)
+    return _parse_carefully(body)
+
+
+def _may_overflow(body: bytes) -> bool:
+    """Whether a number may be so large that pydantic's parser, which takes a sixth of the time, made it infinite."""
+    shape = body.translate(_SHAPE, b"+")
+    return b"e000" in shape or b"0" * 300 in shape
+
+
+def _parse_carefully(body: bytes) -> Any:
+    """As `parse_json`, by `json`, which tells what is wrong."""
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_float=_finite)
         if _SURROGATE.search(body):
