@@ -1,4 +1,7 @@
-"""What routes take: `Annotated` aliases over the state that the lifespan built."""
+"""What routes take: `Annotated` aliases over the state that the lifespan built.
+
+What only looks something up is `async`: else FastAPI hands it to a thread, which takes longer than the whole look-up.
+"""
 
 from typing import Annotated
 from urllib.parse import quote, unquote
@@ -19,7 +22,7 @@ from indexer.types import Item
 from models.store import ModelStore
 
 
-def _resources(request: Request) -> Resources:
+async def _resources(request: Request) -> Resources:
     resources = request.state.resources
     assert isinstance(resources, Resources)
     return resources
@@ -28,11 +31,11 @@ def _resources(request: Request) -> Resources:
 TheResources = Annotated[Resources, Depends(_resources)]
 
 
-def _collections(resources: TheResources) -> Collections:
+async def _collections(resources: TheResources) -> Collections:
     return resources.collections
 
 
-def _store(resources: TheResources) -> ModelStore:
+async def _store(resources: TheResources) -> ModelStore:
     return resources.store
 
 
@@ -40,11 +43,11 @@ TheCollections = Annotated[Collections, Depends(_collections)]
 TheStore = Annotated[ModelStore, Depends(_store)]
 
 
-def _jobs(resources: TheResources) -> Jobs:
+async def _jobs(resources: TheResources) -> Jobs:
     return resources.jobs
 
 
-def _locations(resources: TheResources) -> Locations:
+async def _locations(resources: TheResources) -> Locations:
     return resources.locations
 
 
@@ -74,7 +77,7 @@ ItemId = Annotated[
 RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]
 
 
-def _collection(name: Name, collections: TheCollections) -> Collection:
+async def _collection(name: Name, collections: TheCollections) -> Collection:
     return collections.get(name)
 
 
@@ -84,7 +87,7 @@ TheCollection = Annotated[Collection, Depends(_collection)]
 class ImageLoader:
     """Gives the bytes that an image string of a request refers to."""
 
-    def __init__(self, resources: TheResources) -> None:
+    def __init__(self, resources: Resources) -> None:
         self._limits, self._fetcher = resources.settings.image_limits, resources.fetcher
 
     def __call__(self, reference: str, pointer: str) -> bytes:
@@ -97,7 +100,11 @@ class ImageLoader:
             return load_image(reference, self._limits, pointer=pointer, fetcher=self._fetcher)
 
 
-LoadImage = Annotated[ImageLoader, Depends()]
+async def _load_image(resources: TheResources) -> ImageLoader:
+    return ImageLoader(resources)
+
+
+LoadImage = Annotated[ImageLoader, Depends(_load_image)]
 
 
 def image_url(collection: Collection, item: Item) -> str | None:
