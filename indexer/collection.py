@@ -287,7 +287,7 @@ class Collection:
             Representative(stored[one.item].item, one.cluster_size)
             for one in chosen
             # Else it was deleted or changed meanwhile.
-            if one.item in stored and fits(stored[one.item], filter_)
+            if one.item in stored and fits(stored[one.item].item, filter_)
         ]
 
     # Trust
@@ -340,12 +340,12 @@ class Collection:
         matching = self._columns.select(filter_).items.pks
         pks = matching[np.searchsorted(matching, after, side="right") :][: limit + 1].tolist()
         stored = self._catalogue.items_by_pk(pks[:limit])
-        page = [stored[pk].item for pk in pks[:limit] if pk in stored and fits(stored[pk], filter_)]
+        page = [stored[pk].item for pk in pks[:limit] if pk in stored and fits(stored[pk].item, filter_)]
         return page, encode_cursor(pks[limit - 1]) if len(pks) > limit else None
 
     def _still_matching(self, pks: Sequence[int], filter_: Filter) -> list[str]:
         stored = self._catalogue.items_by_pk(pks).values()
-        return [found.item.id for found in stored if fits(found, filter_)]
+        return [found.item.id for found in stored if fits(found.item, filter_)]
 
     def _upsert_different(self, items: Sequence[NewItem]) -> dict[str, Upserted | Failed]:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}

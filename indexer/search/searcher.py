@@ -15,11 +15,11 @@ from indexer.search.explanation import explain
 from indexer.search.filters import All, Filter, matches
 from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Effort, Ranking, rank
-from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
+from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
     MODALITIES,
-    Explanation,
     Hit,
+    Item,
     Modality,
     Plan,
     SearchOutcome,
@@ -166,27 +166,26 @@ class Searcher:
     def _hydrate(self, pages: Sequence[Page]) -> Iterator[list[Hit]]:
         """The hits of each page; those of all pages are read together."""
         pks = list({pk: None for page in pages for pk, _ in page.shown})
-        stored = self._catalogue.items_by_pk(pks)
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
+        found = self._catalogue.found(self._row.generation_pk, pks)
         for page in pages:
             yield [
-                Hit(
-                    id=stored[pk].item.id,
-                    score=score,
-                    scores=page.ranking.cosines(vectors[pk]),
-                    item=stored[pk].item,
-                    vectors=vectors[pk] if page.request.include_vectors else None,
-                    explanation=self._explain(page, vectors[pk]),
-                )
+                self._hit(page, score, *found[pk])
                 for pk, score in page.shown
                 # Else it was deleted or changed while this search ran.
-                if pk in stored and pk in vectors and fits(stored[pk], page.request.filter)
+                if pk in found and fits(found[pk][0], page.request.filter)
             ]
 
-    def _explain(self, page: Page, vectors: Mapping[Modality, Vector]) -> Explanation | None:
-        return explain(page.ranking.composed, page.targets, vectors) if page.request.explain else None
+    def _hit(self, page: Page, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
+        return Hit(
+            id=item.id,
+            score=score,
+            scores=page.ranking.cosines(vectors),
+            item=item,
+            vectors=vectors if page.request.include_vectors else None,
+            explanation=explain(page.ranking.composed, page.targets, vectors) if page.request.explain else None,
+        )
 
 
-def fits(stored: StoredItem, filter_: Filter | None) -> bool:
+def fits(item: Item, filter_: Filter | None) -> bool:
     """Whether an item as it is now matches; all do where there is no filter."""
-    return filter_ is None or matches(filter_, stored.item.metadata)
+    return filter_ is None or matches(filter_, item.metadata)

@@ -1,7 +1,7 @@
 """The catalogue: every question and every change about collections, items and vectors."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +12,16 @@ from sqlalchemy import Connection, Row, String, bindparam, delete, func, insert,
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
+
+# Made once, as SQLAlchemy takes longer to put it together than SQLite to answer it; its keys are one parameter.
+_FOUND = (
+    select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector, items)
+    .join(items, items.c.pk == vectors.c.item_pk)
+    .where(
+        vectors.c.item_pk.in_(select(func.json_each(bindparam("pks")).table_valued("value").c.value)),
+        vectors.c.generation_pk == bindparam("generation_pk"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,17 @@ class Catalogue:
         """The items with these primary keys, those there still are, in one statement."""
         found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
+
+    def found(self, generation_pk: int, pks: Sequence[int]) -> dict[int, tuple[Item, dict[Modality, Vector]]]:
+        """The items with these primary keys that have vectors of a generation, with these, in one statement."""
+        rows: dict[int, Row[Any]] = {}
+        own: dict[int, dict[Modality, Vector]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(_FOUND, {"pks": json.dumps(pks), "generation_pk": generation_pk}):
+                pk, modality, blob = row[:3]
+                rows[pk] = row
+                own.setdefault(pk, {})[modality] = _from_blob(blob)
+        return {pk: (_item(row, own[pk]), own[pk]) for pk, row in rows.items()}
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
         """Items in order of their creation, after the one with `after_pk`."""
@@ -465,7 +486,12 @@ def _add_vectors_of(
 
 
 def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:
-    item = Item(
+    given = frozenset(modality for modality, is_given in modalities.items() if is_given)
+    return StoredItem(row.pk, _item(row, modalities), row.content_hash, given)
+
+
+def _item(row: Row[Any], modalities: Container[Modality]) -> Item:
+    return Item(
         id=row.id,
         text=row.text,
         metadata=row.metadata,
@@ -475,5 +501,3 @@ def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredIt
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-    given = frozenset(modality for modality, is_given in modalities.items() if is_given)
-    return StoredItem(row.pk, item, row.content_hash, given)

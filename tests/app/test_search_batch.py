@@ -87,7 +87,7 @@ def test_all_are_embedded_together_and_read_together(
     stocked: TestClient, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    for owner, name in ((encoder, "encode_texts"), (encoder, "encode_pixels"), (Catalogue, "items_by_pk")):
+    for owner, name in ((encoder, "encode_texts"), (encoder, "encode_pixels"), (Catalogue, "found")):
         call = getattr(owner, name)
         monkeypatch.setattr(
             owner, name, lambda *arguments, name=name, call=call: (calls.append(name), call(*arguments))[1]
@@ -95,7 +95,7 @@ def test_all_are_embedded_together_and_read_together(
 
     search_all(stocked, *GOOD)
 
-    assert sorted(calls) == ["encode_pixels", "encode_texts", "items_by_pk"]
+    assert sorted(calls) == ["encode_pixels", "encode_texts", "found"]
 
 
 def test_as_many_hits_as_one_search_may_have(client: TestClient) -> None:
