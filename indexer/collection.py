@@ -82,7 +82,8 @@ class Collection:
         }
         self._compaction = Compaction(row.name, self._indexes.values(), self._writes, self._closed)
         self._columns = Columns(partial(catalogue.metadata, row.pk))
-        self._searcher = Searcher(row, catalogue, self._indexes, self._columns, encoder, limits)
+        self._count = catalogue.count_items(row.pk)  # SQLite counts one by one, which no search should wait for
+        self._searcher = Searcher(row, catalogue, self._indexes, self._columns, lambda: self._count, encoder, limits)
         self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
     @property
@@ -115,7 +116,7 @@ class Collection:
             fingerprint=self._row.fingerprint,
             dimension=self._row.dimension,
             generation=self.generation,
-            items=self._catalogue.count_items(self._row.pk),
+            items=self._count,
             vectors={modality: index.count for modality, index in self._indexes.items()},
             index=IndexInfo("flat", main, delta, memory),
             created_at=self._row.created_at,
@@ -391,6 +392,7 @@ class Collection:
 
     def _take_over(self, written: Written) -> None:
         """Bring a committed write into the index; it is acknowledged only after that."""
+        self._count += written.growth
         try:
             self._columns.apply(written.items)
         except Exception:

@@ -1,7 +1,7 @@
 """`Searcher`: from requests to pages of hits."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,10 +54,12 @@ class Searcher:
         catalogue: Catalogue,
         indexes: Mapping[Modality, VectorIndex],
         columns: Columns,
+        count_items: Callable[[], int],
         encoder: Encoder,
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._indexes, self._columns = row, catalogue, indexes, columns
+        self._count_items = count_items
         self._encoder, self._image_limits = encoder, limits
 
     def search(self, request: SearchRequest) -> SearchResult:
@@ -156,7 +158,7 @@ class Searcher:
         own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
         own = own if items is None else own[items.holds(own)]
         if len(ranking.searched) == len(MODALITIES):
-            return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
+            return (self._count_items() if items is None else len(items)) - len(own)
         own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
         return sum(
             live - sum(modality in vectors for vectors in own_vectors.values())

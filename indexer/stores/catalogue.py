@@ -73,6 +73,8 @@ class Written:
 
     items: dict[int, dict[str, Any] | None]
     """Metadata by primary key, None for an item that is gone."""
+    growth: int
+    """How many items more there are."""
     added: dict[Modality, VectorRows]
     dropped: dict[Modality, list[int]]
     """Their sequence numbers."""
@@ -291,9 +293,11 @@ class Catalogue:
             pks = _pks(connection, row.pk, [change.id for change in changes])
             _update_items(connection, [(pks[change.id], change) for change in changes if change.id in pks])
             kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
-            pks |= _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
+            inserted = _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
+            pks |= inserted
             written = Written(
                 items={pks[change.id]: change.metadata for change in changes},
+                growth=len(inserted),
                 dropped=_drop_vectors(connection, row.generation_pk, kept),
                 added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
             )
@@ -322,7 +326,7 @@ class Catalogue:
                 connection.execute(delete(items).where(mine))
             also(connection)
         added = {modality: no_rows(row.dimension) for modality in MODALITIES}
-        return len(gone), pictures, Written(gone, added, dropped)
+        return len(gone), pictures, Written(gone, -len(gone), added, dropped)
 
     # Vectors
 
