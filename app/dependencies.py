@@ -1,6 +1,7 @@
 """What routes take: `Annotated` aliases over the state that the lifespan built.
 
-What only looks something up is `async`: else FastAPI hands it to a thread, which takes longer than the whole look-up.
+What only looks something up is `async`, else FastAPI hands it to a thread, and depends on the request alone: each step
+of a chain of dependencies takes longer than the look-up.
 """
 
 from typing import Annotated
@@ -22,35 +23,36 @@ from indexer.types import Item
 from models.store import ModelStore
 
 
-async def _resources(request: Request) -> Resources:
+def _of(request: Request) -> Resources:
+    """What the lifespan built."""
     resources = request.state.resources
     assert isinstance(resources, Resources)
     return resources
 
 
+async def _resources(request: Request) -> Resources:
+    return _of(request)
+
+
+async def _collections(request: Request) -> Collections:
+    return _of(request).collections
+
+
+async def _store(request: Request) -> ModelStore:
+    return _of(request).store
+
+
+async def _jobs(request: Request) -> Jobs:
+    return _of(request).jobs
+
+
+async def _locations(request: Request) -> Locations:
+    return _of(request).locations
+
+
 TheResources = Annotated[Resources, Depends(_resources)]
-
-
-async def _collections(resources: TheResources) -> Collections:
-    return resources.collections
-
-
-async def _store(resources: TheResources) -> ModelStore:
-    return resources.store
-
-
 TheCollections = Annotated[Collections, Depends(_collections)]
 TheStore = Annotated[ModelStore, Depends(_store)]
-
-
-async def _jobs(resources: TheResources) -> Jobs:
-    return resources.jobs
-
-
-async def _locations(resources: TheResources) -> Locations:
-    return resources.locations
-
-
 TheJobs = Annotated[Jobs, Depends(_jobs)]
 TheLocations = Annotated[Locations, Depends(_locations)]
 
@@ -77,8 +79,8 @@ ItemId = Annotated[
 RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]
 
 
-async def _collection(name: Name, collections: TheCollections) -> Collection:
-    return collections.get(name)
+async def _collection(name: Name, request: Request) -> Collection:
+    return _of(request).collections.get(name)
 
 
 TheCollection = Annotated[Collection, Depends(_collection)]
@@ -100,8 +102,8 @@ class ImageLoader:
             return load_image(reference, self._limits, pointer=pointer, fetcher=self._fetcher)
 
 
-async def _load_image(resources: TheResources) -> ImageLoader:
-    return ImageLoader(resources)
+async def _load_image(request: Request) -> ImageLoader:
+    return ImageLoader(_of(request))
 
 
 LoadImage = Annotated[ImageLoader, Depends(_load_image)]

@@ -159,7 +159,7 @@ class Searcher:
         own = own if items is None else own[items.holds(own)]
         if len(ranking.searched) == len(MODALITIES):
             return (self._count_items() if items is None else len(items)) - len(own)
-        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
+        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist()) if len(own) else {}
         return sum(
             live - sum(modality in vectors for vectors in own_vectors.values())
             for modality, live in ranking.searched.items()
