@@ -14,6 +14,10 @@ from models.errors import ModelError
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Signal = Literal["image", "text", "lexical"]
+"""What a score is made of: the similarities of an item's vectors, and how well the words of its text match."""
+Mode = Literal["vector", "lexical", "hybrid"]
+Fusion = Literal["weighted", "rrf"]
 Status = Literal["created", "updated", "unchanged"]
 Action = Literal["flag", "reject"]
 Vector: TypeAlias = NDArray[np.float32]
@@ -155,13 +159,17 @@ class FacetCount:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What to look for; `target` says which vectors are searched and how much each counts."""
+    """What to look for; `target` says which vectors are searched and how much each counts, in hybrid mode words too."""
 
     terms: tuple[Term, ...]
     limit: int = 10
     offset: int = 0
     min_score: float | None = None
-    target: Mapping[Modality, float] | None = None
+    target: Mapping[Signal, float] | None = None
+    mode: Mode = "vector"
+    """Ranked by vectors, by the words of the texts, or by both."""
+    fusion: Fusion = "weighted"
+    """By standardised scores, or by ranks."""
     include_vectors: bool = False
     filter: Filter | None = None
     facets: tuple[str, ...] = ()
@@ -173,11 +181,14 @@ class SearchRequest:
 
 @dataclass(frozen=True)
 class Hit:
-    """One found item; `score` is on the cosine scale of the primary target, `scores` are cosines per modality."""
+    """One found item; `scores` are cosines per modality, and bm25 where words were looked for.
+
+    `score` is on the cosine scale of the primary target; in lexical mode bm25; of ranks what `fusion.reciprocal` gives.
+    """
 
     id: str
     score: float
-    scores: dict[Modality, float]
+    scores: dict[Signal, float]
     item: Item
     vectors: dict[Modality, Vector] | None
 

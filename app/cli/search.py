@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -32,6 +32,10 @@ def search(
             metavar="JSON",
         ),
     ] = None,
+    mode: Annotated[
+        Literal["vector", "lexical", "hybrid"],
+        typer.Option(help="Ranked by vectors, by the words of texts, or by both."),
+    ] = "vector",
     limit: Annotated[int, typer.Option(help="Most hits.", min=1, max=1000)] = 10,
     url: Url = DEFAULT_URL,
     collection: CollectionName = "default",
@@ -44,7 +48,7 @@ def search(
         terms.append({"image": data_uri(image)})
     if not terms:
         raise typer.BadParameter("give words, or a picture with --image")
-    body = {"query": terms, "limit": limit} | ({} if filter_ is None else {"filter": filter_})
+    body = {"query": terms, "mode": mode, "limit": limit} | ({} if filter_ is None else {"filter": filter_})
     with Client(url, api_key) as client:
         answer = client.send("POST", collection_path(collection, "search"), json=body)
     if as_json:

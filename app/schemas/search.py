@@ -12,16 +12,18 @@ from app.schemas.base import (
     ItemIdField,
     JsonObject,
     Schema,
+    SignalWeights,
     Text,
     Vector,
-    Weights,
 )
-from indexer.types import Modality
+from indexer.types import Fusion, Modality, Mode, Signal
 
 MAX_TERMS = 32
 MAX_FACETS = 20
 MAX_DEPTH = 10_000
 """`limit + offset` may not go beyond it."""
+
+MODE_HELP = "Ranked by vectors, by the words of the items' texts, or by both."
 
 Include = Literal["text", "metadata", "vector"]
 
@@ -79,10 +81,17 @@ class Page(Schema):
 class SearchOptions(Page):
     """Which vectors are searched, and what is told about the hits."""
 
-    min_score: float | None = Field(default=None, description="Hits below it are left out.")
-    target: Weights | None = Field(
+    mode: Mode = Field(default="vector", description=MODE_HELP)
+    fusion: Fusion = Field(
+        default="weighted", description="How modalities and words are mixed: by standardised scores or by ranks."
+    )
+    min_score: float | None = Field(
+        default=None, description="Hits below it are left out; what it counts depends on `mode` and `fusion`."
+    )
+    target: SignalWeights | None = Field(
         default=None,
-        description="Which vectors of the items are searched, and their weights; the collection's own if left out.",
+        description="Which vectors of the items are searched, and their weights; the collection's own if left out. "
+        "In mode hybrid also what `lexical` counts.",
     )
     include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
     filter: FilterObject | None = None
@@ -105,6 +114,7 @@ class SearchBody(SearchOptions):
             "examples": [
                 {"query": "red dress", "limit": 10},
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
+                {"query": '"sheath dress" linnen cott*', "mode": "hybrid", "fusion": "rrf"},
                 {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
         }
@@ -123,6 +133,8 @@ class SearchQuery(Page):
     """The short form: a text."""
 
     q: Text = Field(examples=["red dress"])
+    mode: Mode = Field(default="vector", description=MODE_HELP)
+    fusion: Fusion = "weighted"
     min_score: float | None = None
     filter: FilterText | None = None
 
@@ -132,7 +144,10 @@ class Hit(Schema):
 
     id: str = Field(examples=["sku-1042"])
     score: float = Field(description="What the hits are sorted by.")
-    scores: dict[Modality, float] = Field(description="Cosine per modality.", examples=[{"image": 0.31, "text": 0.72}])
+    scores: dict[Signal, float] = Field(
+        description="Cosine per modality; in modes lexical and hybrid also bm25, of an item that has a text.",
+        examples=[{"image": 0.31, "text": 0.72}],
+    )
     text: str | None = None
     metadata: JsonObject | None = None
     vectors: dict[Modality, list[float]] | None = None

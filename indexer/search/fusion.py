@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.moments import Spread
-from indexer.types import Modality, Vector
+from indexer.types import Signal, Vector
 
 
 @dataclass(frozen=True)
@@ -66,18 +66,18 @@ def mean_vector(embeddings: Sequence[Vector], weights: Sequence[float]) -> Vecto
 
 
 def fuse(
-    standardised: Mapping[Modality, NDArray[np.float64]], weights: Mapping[Modality, float], scale: Spread
+    standardised: Mapping[Signal, NDArray[np.float64]], weights: Mapping[Signal, float], scale: Spread
 ) -> NDArray[np.float64]:
-    """One score per item from its standardised scores [n] per modality, which are NaN where it lacks the modality.
+    """One score per item from its standardised scores [n] per signal, which are NaN where it lacks the signal.
 
-    The mean is taken over the modalities that the item has, so that it is never punished for what it lacks; it is
+    The mean is taken over the signals that the item has, so that it is never punished for what it lacks; it is
     then put on the cosine scale of the primary target, where one number means the same with and without fusion.
 
     Returns:
-        [n], NaN for an item that has none of the modalities.
+        [n], NaN for an item that has none of the signals.
     """
-    values = np.stack([np.asarray(standardised[modality], dtype=np.float64) for modality in standardised])
-    shares = np.stack([np.full(values.shape[1:], weights[modality]) for modality in standardised])
+    values = np.stack([np.asarray(standardised[signal], dtype=np.float64) for signal in standardised])
+    shares = np.stack([np.full(values.shape[1:], weights[signal]) for signal in standardised])
     shares[np.isnan(values)] = 0
     with np.errstate(invalid="ignore"):
         return np.asarray(scale.mean + scale.std * (np.nan_to_num(values) * shares).sum(0) / shares.sum(0))

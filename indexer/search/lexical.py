@@ -1,17 +1,21 @@
 """Lexical scores: how well the words of items' texts match those of a query's, by bm25."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import QueryInvalid
-from indexer.index.segment import Found
 from indexer.index.selection import ItemSet
 from indexer.search.words import expression
-from indexer.stores.texts import Texts
+from indexer.stores.texts import Matched, Texts
 from indexer.types import Term
+
+WEIGHT = 1.0
+"""What words count beside vectors where the request does not say."""
+TOP = 6.0
+"""The best match counts as so many standard deviations of similarities."""
 
 
 class LexicalScores:
@@ -27,17 +31,21 @@ class LexicalScores:
         self, items: NDArray[np.int64], scores: NDArray[np.float64], matched: NDArray[np.bool_], texts: Texts
     ) -> None:
         self._items, self._scores, self._texts = items, scores, texts
-        self._found = items[matched]
-        best = np.argsort(-scores[matched], kind="stable")
-        self._best = Found(self._found[best], scores[matched][best])
+        best = np.flatnonzero(matched)[np.argsort(-scores[matched], kind="stable")]
+        self._best = Matched(items[best], scores[best])
 
-    def best(self, items: ItemSet | None, most: int | None = None) -> Found:
+    @property
+    def top(self) -> float:
+        """The highest score; 0 where nothing matches."""
+        return max(self._best.scores[:1].tolist(), default=0.0)
+
+    def best(self, items: ItemSet | None, most: int | None = None) -> Matched:
         """The items that match, or those of them that are in the set, best first; ties by the item's age."""
         found, scores = self._best
         if items is not None:
             inside = items.holds(found)
             found, scores = found[inside], scores[inside]
-        return Found(found[:most], scores[:most])
+        return Matched(found[:most], scores[:most])
 
     def of(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Score of each item [m]."""
@@ -47,7 +55,29 @@ class LexicalScores:
             scores = np.where(self._items[places] == items, self._scores[places], scores)
         return scores
 
-    @cached_property
-    def top(self) -> float:
-        """The highest score; 0 where nothing matches."""
-        return float(self._best.similarities[0]) if len(self._found) else 0.0
+    def standardise(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """On the scale of standardised similarities: what bm25 is worth depends on the query, so its best is fixed."""
+        return TOP * scores / self.top
+
+
+def score_texts(terms: Sequence[Term], texts: Texts) -> LexicalScores:
+    """Look for the words of a query's texts; its other terms have none."""
+    asked = [(term.weight, expression(term.text, texts)) for term in terms if term.text is not None]
+    total = sum(abs(weight) for weight, _ in asked)
+    found = [(weight / total, texts.matching(words)) for weight, words in asked if words is not None]
+    items = reduce(np.union1d, (part.items for _, part in found), np.empty(0, dtype=np.int64))
+    scores, matched = np.zeros(len(items)), np.zeros(len(items), dtype=bool)
+    for share, part in found:
+        places = np.searchsorted(items, part.items)
+        scores[places] += share * part.scores
+        matched[places] |= share > 0
+    return LexicalScores(items, scores, matched, texts)
+
+
+def check_texts(terms: Sequence[Term]) -> None:
+    """Raises `QueryInvalid`: a lexical search has a term that is no text, or none that anything could match."""
+    for number, term in enumerate(terms):
+        if term.text is None:
+            raise QueryInvalid("mode lexical takes texts only; mode hybrid takes all terms", f"/query/{number}")
+    if not any(term.weight > 0 for term in terms):
+        raise QueryInvalid("mode lexical needs a text of positive weight", "/query")

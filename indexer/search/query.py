@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from indexer.errors import ItemNotFound, QueryInvalid
 from indexer.index.moments import Spread
-from indexer.index.segment import Found
-from indexer.index.vector_index import Selected, VectorIndex
+from indexer.index.vector_index import VectorIndex
 from indexer.preparation import check_vector
 from indexer.search.fusion import ComposedQuery, compose, fuse
+from indexer.search.sources import Best, Source
 from indexer.stores.catalogue import Catalogue, CollectionRow
-from indexer.types import MODALITIES, Modality, Term, Vector
+from indexer.types import MODALITIES, Modality, Signal, Term, Vector
 from models.encoder import Encoder
 from models.imaging import ImageLimits, decode_image
 
@@ -31,23 +31,15 @@ class EmbeddedTerm:
     truncated: bool = False
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The best items of a query, best first, before any of them is read from the catalogue."""
-
-    candidates: list[tuple[int, float]]
-    """Primary key of the item, and its score."""
-    composed: Mapping[Modality, ComposedQuery]
-    searched: Mapping[Modality, int]
-    """Number of vectors among which they were found."""
-
-    def cosines(self, vectors: Mapping[Modality, Vector]) -> dict[Modality, float]:
-        """Weighted mean cosine of the terms with an item's vector of each target modality that it has."""
-        return {
-            modality: float(query.cosine_vector @ vectors[modality])
-            for modality, query in self.composed.items()
-            if modality in vectors
-        }
+def check_terms(terms: Sequence[Term]) -> None:
+    """Raises `QueryInvalid`: no term, a blank text, a weight that is zero or not finite."""
+    if not terms:
+        raise QueryInvalid("the query needs at least one term", "/query")
+    for number, term in enumerate(terms):
+        if not np.isfinite(term.weight) or term.weight == 0:
+            raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
+        if term.text is not None and not term.text.strip():
+            raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
 
 
 def embed_terms(
@@ -59,13 +51,7 @@ def embed_terms(
         QueryInvalid: No term, a blank text, a weight that is zero or not finite.
         ItemNotFound, VectorInvalid, ImageError: A term's item, vector or picture is not usable.
     """
-    if not terms:
-        raise QueryInvalid("the query needs at least one term", "/query")
-    for number, term in enumerate(terms):
-        if not np.isfinite(term.weight) or term.weight == 0:
-            raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
-        if term.text is not None and not term.text.strip():
-            raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
+    check_terms(terms)
     texts = encoder.encode_texts([term.text for term in terms if term.text is not None])
     pictures = encoder.encode_images([decode_image(term.image, limits) for term in terms if term.image is not None])
     text_rows, picture_rows = iter(zip(texts.vectors, texts.truncated.tolist(), strict=True)), iter(pictures)
@@ -84,69 +70,63 @@ def embed_terms(
     return embedded
 
 
+def compose_terms(
+    terms: Sequence[EmbeddedTerm], indexes: Mapping[Modality, VectorIndex]
+) -> dict[Modality, ComposedQuery]:
+    """All terms as one query against each modality."""
+    return {modality: _compose(terms, modality, index) for modality, index in indexes.items()}
+
+
 def rank(
-    terms: Sequence[EmbeddedTerm],
-    targets: Mapping[Modality, float],
-    indexes: Mapping[Modality, VectorIndex],
-    searched: Mapping[Modality, Selected],
+    sources: Mapping[Signal, Source],
+    weights: Mapping[Signal, float],
+    scale: Spread,
+    own: NDArray[np.int64],
     wanted: int,
-) -> Ranking:
-    """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
+) -> list[tuple[int, float]]:
+    """Search every source and fuse; primary key and score of the `wanted` best items, ties by the item's age.
 
-    Only vectors in `searched` are found, while the scale of the scores is that of all: a filter changes no score.
+    The answer is that of fusing the scores of every item, so that the pages of a query are parts of one order. Each
+    source gives its best, and they are enough once the last wanted item scores higher than any item outside them could
+    (the threshold algorithm: Fagin, Lotem and Naor 2003, JCSS 66); until then, more are asked for.
 
-    The answer is that of fusing the similarities of every item, so that the pages of a query are parts of one order.
-    Each modality gives its best, and they are enough once the last wanted item scores higher than any item outside
-    them could (the threshold algorithm: Fagin, Lotem and Naor 2003, JCSS 66); until then, more are asked for.
+    Args:
+        scale: The cosine scale on which the scores are.
+        own: Items of the query, which do not find themselves.
     """
-    composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
-    if not composed:
-        return Ranking([], composed, {})
-    own = np.array([term.item_pk for term in terms if term.item_pk is not None], dtype=np.int64)
-    scale = composed[max(composed, key=lambda modality: targets[modality])].spread
-    depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
+    if not sources:
+        return []
+    depths = dict.fromkeys(sources, max(MIN_CANDIDATES, 2 * wanted))
     while True:
-        found = {
-            modality: searched[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
-        }
+        found = {signal: source.best(depths[signal]) for signal, source in sources.items()}
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
-        scores = _scores(pks, composed, targets, indexes, scale)
+        scores = _scores(pks, sources, weights, scale)
         best = np.lexsort((pks, -scores))[:wanted]
         last = scores[best[-1]] if len(best) == wanted else -np.inf
-        shallow = [
-            modality
-            for modality, part in found.items()
-            if len(part.items) == depths[modality] and last <= _bound(part, composed[modality], scale)
-        ]
+        cut = {signal for signal, part in found.items() if len(part.items) == depths[signal]}
+        rest = max((sources[signal].rest for signal in found if signal not in cut), default=-np.inf)
+        shallow = [signal for signal in cut if last <= _bound(found[signal], sources[signal], rest, scale)]
         if not shallow:
             pairs = zip(pks[best].tolist(), scores[best].tolist(), strict=True)
-            candidates = [(pk, score) for pk, score in pairs if score > -np.inf]
-            return Ranking(candidates, composed, {modality: part.live for modality, part in searched.items()})
-        for modality in shallow:
-            depths[modality] *= 4
+            return [(pk, score) for pk, score in pairs if score > -np.inf]
+        for signal in shallow:
+            depths[signal] *= 4
 
 
 def _scores(
-    pks: NDArray[np.int64],
-    composed: Mapping[Modality, ComposedQuery],
-    targets: Mapping[Modality, float],
-    indexes: Mapping[Modality, VectorIndex],
-    scale: Spread,
+    pks: NDArray[np.int64], sources: Mapping[Signal, Source], weights: Mapping[Signal, float], scale: Spread
 ) -> NDArray[np.float64]:
     """Fused score of each item [n]; -inf for one that was deleted while this search ran."""
-    similarities = {modality: indexes[modality].similarities(query.vector, pks) for modality, query in composed.items()}
-    standardised = {modality: composed[modality].standardise(values) for modality, values in similarities.items()}
-    fused = fuse(standardised, targets, scale)
+    fused = fuse({signal: source.of(pks) for signal, source in sources.items()}, weights, scale)
     return np.where(np.isnan(fused), -np.inf, fused)
 
 
-def _bound(found: Found, query: ComposedQuery, scale: Spread) -> float:
-    """The score that no item can exceed whose vector of this modality was not found, and whose others are no better.
+def _bound(found: Best, source: Source, rest: float, scale: Spread) -> float:
+    """The score that no item can exceed which this source was cut before, and which the others rate no better.
 
-    A weighted mean is at most its highest part; the margin is for FAISS rounding otherwise than the scores do.
+    A weighted mean is at most its highest part.
     """
-    margin = 1e-6 * float(np.linalg.norm(query.vector))
-    return scale.mean + scale.std * (float(query.standardise(found.similarities[-1:])[0]) + margin)
+    return scale.mean + scale.std * max(float(found.values[-1]) + source.margin, rest)
 
 
 def _pointer(terms: Sequence[Term], number: int, field: str) -> str:

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from indexer.index.selection import ItemSet
+from indexer.errors import QueryInvalid
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
 from indexer.search.filters import All, Filter, matches
 from indexer.search.groups import rank_groups
-from indexer.search.query import EmbeddedTerm, Ranking, embed_terms, rank
+from indexer.search.lexical import WEIGHT, check_texts, score_texts
+from indexer.search.query import EmbeddedTerm, check_terms, compose_terms, embed_terms
+from indexer.search.ranking import Question
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
-from indexer.types import MODALITIES, Hit, Modality, SearchRequest, SearchResult
+from indexer.types import MODALITIES, Hit, Modality, SearchRequest, SearchResult, Signal
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -30,24 +32,25 @@ class Searcher:
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._indexes, self._columns = row, catalogue, indexes, columns
+        self._texts = catalogue.texts(row.pk)
         self._encoder, self._limits = encoder, limits
 
     def search(self, request: SearchRequest) -> SearchResult:
         """See `indexer.collection.Collection.search`."""
         started = time.perf_counter()
-        terms = embed_terms(request.terms, self._encoder, self._limits, self._catalogue, self._row)
+        terms = self._embed(request)
         embedded = time.perf_counter()
-        targets = self._targets(request)
         found = self._matches(request)
+        question = self._question(request, terms)
         wanted = request.offset + request.limit
-        ranking = self._rank(terms, targets, request, found, wanted)
+        candidates = self._rank(question, request, found, wanted)
         floor = -np.inf if request.min_score is None else request.min_score
-        page = [pair for pair in ranking.candidates[:wanted] if pair[1] >= floor][request.offset :]
-        hits = self._hydrate(page, ranking, request)
+        page = [pair for pair in candidates[:wanted] if pair[1] >= floor][request.offset :]
+        hits = self._hydrate(page, question, request)
         ended = time.perf_counter()
         return SearchResult(
             hits=hits,
-            total=self._searchable(ranking, terms, found),
+            total=self._searchable(question, found),
             facets=found.facets if found else {},
             generation=self._row.generation,
             truncated=any(term.truncated for term in terms),
@@ -56,9 +59,34 @@ class Searcher:
             total_ms=1000 * (ended - started),
         )
 
-    def _targets(self, request: SearchRequest) -> dict[Modality, float]:
-        asked = self._row.settings.modality_weights if request.target is None else request.target
-        return {modality: weight for modality, weight in asked.items() if weight > 0 and self._indexes[modality].count}
+    def _embed(self, request: SearchRequest) -> list[EmbeddedTerm]:
+        if request.mode == "lexical":
+            check_terms(request.terms)
+            check_texts(request.terms)
+            return []
+        return embed_terms(request.terms, self._encoder, self._limits, self._catalogue, self._row)
+
+    def _question(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Question:
+        weights = self._weights(request)
+        indexes = {modality: self._indexes[modality] for modality in MODALITIES if weights.get(modality, 0) > 0}
+        with_vectors = {modality: index for modality, index in indexes.items() if index.count} if terms else {}
+        return Question(
+            composed=compose_terms(terms, with_vectors),
+            lexical=None if request.mode == "vector" else score_texts(request.terms, self._texts),
+            weights=weights,
+            own=np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64),
+            mode=request.mode,
+            fusion=request.fusion,
+        )
+
+    def _weights(self, request: SearchRequest) -> dict[Signal, float]:
+        asked: dict[Signal, float] = dict(request.target or {})
+        if request.mode == "vector" and "lexical" in asked:
+            raise QueryInvalid("words count in mode hybrid only", "/target/lexical")
+        if not any(modality in asked for modality in MODALITIES):
+            asked.update(self._row.settings.modality_weights.items())
+        asked.setdefault("lexical", WEIGHT)
+        return asked
 
     def _matches(self, request: SearchRequest) -> Matches | None:
         """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
@@ -67,45 +95,38 @@ class Searcher:
         return self._columns.select(request.filter or All(()), request.facets, request.group_by)
 
     def _rank(
-        self,
-        terms: Sequence[EmbeddedTerm],
-        targets: Mapping[Modality, float],
-        request: SearchRequest,
-        found: Matches | None,
-        wanted: int,
-    ) -> Ranking:
-        def rank_items(items: ItemSet | None, wanted: int) -> Ranking:
-            searched = {modality: self._indexes[modality].select(items) for modality in targets}
-            return rank(terms, targets, self._indexes, searched, wanted)
-
-        if found is None:
-            return rank_items(None, wanted)
-        if found.groups is None:
-            return rank_items(found.items, wanted)
+        self, question: Question, request: SearchRequest, found: Matches | None, wanted: int
+    ) -> list[tuple[int, float]]:
+        items = found.items if found else None
+        rank_items = question.ranker(self._indexes, items)
+        if found is None or found.groups is None:
+            return rank_items(items, wanted)
         return rank_groups(rank_items, found.items, found.groups, request.group_size, wanted)
 
-    def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
-        """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""
+    def _searchable(self, question: Question, found: Matches | None) -> int:
+        """Items that could be hits: matching ones that a target or the words speak for, less those of the query."""
         items = found.items if found else None
-        own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
-        own = own if items is None else own[items.holds(own)]
-        if len(ranking.searched) == len(MODALITIES):
+        words = np.empty(0, dtype=np.int64) if question.lexical is None else question.lexical.best(items).items
+        if not question.composed:
+            return len(np.setdiff1d(words, question.own))
+        own = question.own if items is None else question.own[items.holds(question.own)]
+        if len(question.composed) == len(MODALITIES):
             return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
-        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist())
-        return sum(
-            live - sum(modality in vectors for vectors in own_vectors.values())
-            for modality, live in ranking.searched.items()
-        )
+        [(modality, query)] = question.composed.items()
+        wordy = np.union1d(words, own)
+        lacking = wordy[np.isnan(self._indexes[modality].similarities(query.vector, wordy))]
+        return self._indexes[modality].select(items).live + len(np.setdiff1d(lacking, own)) - (len(own) - len(lacking))
 
-    def _hydrate(self, page: Sequence[tuple[int, float]], ranking: Ranking, request: SearchRequest) -> list[Hit]:
+    def _hydrate(self, page: Sequence[tuple[int, float]], question: Question, request: SearchRequest) -> list[Hit]:
         pks = [pk for pk, _ in page]
         stored = self._catalogue.items_by_pk(pks)
         vectors = self._catalogue.item_vectors(self._row.generation_pk, pks)
+        lexical = question.lexical_scores(pks)
         return [
             Hit(
                 id=stored[pk].item.id,
                 score=score,
-                scores=ranking.cosines(vectors[pk]),
+                scores=question.cosines(vectors[pk]) | lexical[pk],
                 item=stored[pk].item,
                 vectors=vectors[pk] if request.include_vectors else None,
             )

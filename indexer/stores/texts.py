@@ -41,7 +41,7 @@ class Texts:
 
     def matching(self, expression: str) -> Matched:
         """All items that match an FTS5 expression, scored by bm25 with FTS5's constants k1 = 1.2, b = 0.75."""
-        query = f"SELECT rowid, -bm25({self._name}) FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rowid"
+        query = f"SELECT rowid, -bm25({self._name}) FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rowid"  # noqa: S608
         with self._database.read() as connection:
             cursor = connection.exec_driver_sql(query, (expression,))
             blocks = [np.array([tuple(row) for row in block]) for block in cursor.partitions(_BLOCK)]
@@ -50,9 +50,9 @@ class Texts:
 
     def count(self, expression: str, most: int = -1) -> int:
         """Number of items that match an FTS5 expression, counted up to `most` where that is given."""
-        query = f"SELECT count(*) FROM (SELECT 1 FROM {self._name} WHERE {self._name} MATCH ? LIMIT ?)"
+        query = f"SELECT count(*) FROM (SELECT 1 FROM {self._name} WHERE {self._name} MATCH ? LIMIT ?)"  # noqa: S608
         with self._database.read() as connection:
-            return connection.exec_driver_sql(query, (expression, most)).scalar_one()
+            return int(connection.exec_driver_sql(query, (expression, most)).scalar_one())
 
     def similar_words(self, word: str) -> list[str]:
         """Words that `word` may be misspelt of, with equally few edits; of some, all texts may be gone by now."""
@@ -86,7 +86,7 @@ class Texts:
 def create_texts(connection: Connection, collection_pk: int) -> None:
     """Make the empty index of a new collection."""
     name = _name(collection_pk)
-    content = f"SELECT pk, text FROM items WHERE collection_pk = {collection_pk} AND text IS NOT NULL"
+    content = f"SELECT pk, text FROM items WHERE collection_pk = {collection_pk} AND text IS NOT NULL"  # noqa: S608
     connection.exec_driver_sql(f"CREATE VIEW {name}_content_view AS {content}")
     connection.exec_driver_sql(
         f"CREATE VIRTUAL TABLE {name} USING fts5(text, content='{name}_content_view', content_rowid='pk', "

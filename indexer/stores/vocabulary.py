@@ -14,7 +14,7 @@ _WORD = re.compile(r"\w+")
 
 
 def words(texts: Iterable[str]) -> set[str]:
-    """The words of texts that spelling knows, in lower case and without accents; those with digits mean what they say."""
+    """The words of texts that misspelt ones are corrected to; those with digits mean what they say."""
     return {word for text in texts for word in _WORD.findall(fold(text)) if is_correctable(word)}
 
 
