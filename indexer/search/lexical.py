@@ -1,6 +1,6 @@
 """Lexical scores: how well the words of items' texts match those of a query's, by bm25."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 
 import numpy as np
@@ -10,12 +10,14 @@ from indexer.errors import QueryInvalid
 from indexer.index.selection import ItemSet
 from indexer.search.words import expression
 from indexer.stores.texts import Matched, Texts
-from indexer.types import Term
+from indexer.types import Fusion, Term
 
-WEIGHT = 1.0
+WEIGHTS: Mapping[Fusion, float] = {"weighted": 2.0, "rrf": 8.0}
 """What words count beside vectors where the request does not say."""
-TOP = 6.0
-"""The best match counts as so many standard deviations of similarities."""
+TOP = 4.5
+"""The best match counts as so many standard deviations of similarities; docs/adr/0012 tells how both were chosen."""
+MIN_TOP = 1.0
+"""bm25 of about a word that a quarter of the texts have: a best match that is worth less counts less."""
 
 
 class LexicalScores:
@@ -57,7 +59,7 @@ class LexicalScores:
 
     def standardise(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """On the scale of standardised similarities: what bm25 is worth depends on the query, so its best is fixed."""
-        return TOP * scores / self.top
+        return TOP * scores / max(self.top, MIN_TOP)
 
 
 def score_texts(terms: Sequence[Term], texts: Texts) -> LexicalScores:

@@ -10,7 +10,7 @@ from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
 from indexer.search.filters import All, Filter, matches
 from indexer.search.groups import rank_groups
-from indexer.search.lexical import WEIGHT, check_texts, score_texts
+from indexer.search.lexical import WEIGHTS, check_texts, score_texts
 from indexer.search.query import EmbeddedTerm, check_terms, compose_terms, embed_terms
 from indexer.search.ranking import Question
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem
@@ -85,7 +85,7 @@ class Searcher:
             raise QueryInvalid("words count in mode hybrid only", "/target/lexical")
         if not any(modality in asked for modality in MODALITIES):
             asked.update(self._row.settings.modality_weights.items())
-        asked.setdefault("lexical", WEIGHT)
+        asked.setdefault("lexical", WEIGHTS[request.fusion])
         return asked
 
     def _matches(self, request: SearchRequest) -> Matches | None:
@@ -113,9 +113,9 @@ class Searcher:
         if len(question.composed) == len(MODALITIES):
             return (self._catalogue.count_items(self._row.pk) if items is None else len(items)) - len(own)
         [(modality, query)] = question.composed.items()
-        wordy = np.union1d(words, own)
-        lacking = wordy[np.isnan(self._indexes[modality].similarities(query.vector, wordy))]
-        return self._indexes[modality].select(items).live + len(np.setdiff1d(lacking, own)) - (len(own) - len(lacking))
+        index, wordy = self._indexes[modality], np.setdiff1d(words, question.own)
+        own_vectors, lacking = ~np.isnan(index.similarities(query.vector, own)), index.similarities(query.vector, wordy)
+        return int(index.select(items).live - np.count_nonzero(own_vectors) + np.count_nonzero(np.isnan(lacking)))
 
     def _hydrate(self, page: Sequence[tuple[int, float]], question: Question, request: SearchRequest) -> list[Hit]:
         pks = [pk for pk, _ in page]

@@ -4,15 +4,17 @@ Each collection has an index of its own, so that bm25 weighs words by this colle
 (its content is a view of the items), and changes in the transaction that changes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from indexer.errors import CollectionNotFound
 from indexer.stores.database import Database, chunks, collections, items, spellings, words
 from indexer.stores.vocabulary import nearest, trigrams
 from indexer.stores.vocabulary import words as words_of
@@ -42,7 +44,7 @@ class Texts:
     def matching(self, expression: str) -> Matched:
         """All items that match an FTS5 expression, scored by bm25 with FTS5's constants k1 = 1.2, b = 0.75."""
         query = f"SELECT rowid, -bm25({self._name}) FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rowid"  # noqa: S608
-        with self._database.read() as connection:
+        with self._reading() as connection:
             cursor = connection.exec_driver_sql(query, (expression,))
             blocks = [np.array([tuple(row) for row in block]) for block in cursor.partitions(_BLOCK)]
         found = np.concatenate([np.empty((0, 2)), *blocks])
@@ -51,8 +53,18 @@ class Texts:
     def count(self, expression: str, most: int = -1) -> int:
         """Number of items that match an FTS5 expression, counted up to `most` where that is given."""
         query = f"SELECT count(*) FROM (SELECT 1 FROM {self._name} WHERE {self._name} MATCH ? LIMIT ?)"  # noqa: S608
-        with self._database.read() as connection:
+        with self._reading() as connection:
             return int(connection.exec_driver_sql(query, (expression, most)).scalar_one())
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._database.read() as connection:
+                yield connection
+        except OperationalError as error:
+            if "no such table" in str(error.orig):
+                raise CollectionNotFound("the collection was deleted while it was searched") from error
+            raise
 
     def similar_words(self, word: str) -> list[str]:
         """Words that `word` may be misspelt of, with equally few edits; of some, all texts may be gone by now."""
