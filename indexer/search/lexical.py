@@ -78,8 +78,7 @@ def score_texts(terms: Sequence[Term], texts: Texts) -> LexicalScores:
 
 def check_texts(terms: Sequence[Term]) -> None:
     """Raises `QueryInvalid`: a lexical search has a term that is no text, or none that anything could match."""
-    for number, term in enumerate(terms):
-        if term.text is None:
-            raise QueryInvalid("mode lexical takes texts only; mode hybrid takes all terms", f"/query/{number}")
+    if any(term.text is None for term in terms):
+        raise QueryInvalid("mode lexical takes texts only; mode hybrid takes all terms", "/mode")
     if not any(term.weight > 0 for term in terms):
-        raise QueryInvalid("mode lexical needs a text of positive weight", "/query")
+        raise QueryInvalid("mode lexical needs a text of positive weight", "/mode")

@@ -123,9 +123,9 @@ def test_weights_count_and_negative_texts_push_away(stocked: Collection) -> None
 @pytest.mark.parametrize(
     ("terms", "pointer"),
     [
-        ((Term(item="01"),), "/query/0"),
-        ((Term(text="red"), Term(vector=[1.0] * 16)), "/query/1"),
-        ((Term(-1, "red"),), "/query"),
+        ((Term(item="01"),), "/mode"),
+        ((Term(text="red"), Term(vector=[1.0] * 16)), "/mode"),
+        ((Term(-1, "red"),), "/mode"),
         ((), "/query"),
         ((Term(text=" "),), "/query/text"),
     ],
