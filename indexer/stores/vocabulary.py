@@ -15,11 +15,13 @@ _WORD = re.compile(r"\w+")
 
 def words(texts: Iterable[str]) -> set[str]:
     """The words of texts that misspelt ones are corrected to; those with digits mean what they say."""
-    return {word for text in texts for word in _WORD.findall(fold(text)) if is_correctable(word)}
+    return {word for word in set(_WORD.findall(fold("\n".join(texts)))) if is_correctable(word)}
 
 
 def fold(text: str) -> str:
     """Lower case without accents, much as FTS5 compares."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFD", text.lower())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
