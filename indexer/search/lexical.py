@@ -21,19 +21,16 @@ MIN_TOP = 1.0
 
 
 class LexicalScores:
-    """The items that match, and what those score that do not: 0 with a text, NaN without.
+    """What words say of items: above 0 of those that match; 0 of the others with a text; NaN without one.
 
     Args:
         items: [n] primary keys, ascending.
-        scores: [n], the mean of the texts' bm25, each weighted.
-        matched: [n], whether a text of positive weight matches.
+        scores: [n], the mean of the texts' bm25, each weighted; of some that a negative text matches, not above 0.
     """
 
-    def __init__(
-        self, items: NDArray[np.int64], scores: NDArray[np.float64], matched: NDArray[np.bool_], texts: Texts
-    ) -> None:
+    def __init__(self, items: NDArray[np.int64], scores: NDArray[np.float64], texts: Texts) -> None:
         self._items, self._scores, self._texts = items, scores, texts
-        best = np.flatnonzero(matched)[np.argsort(-scores[matched], kind="stable")]
+        best = np.argsort(-scores, kind="stable")[: np.count_nonzero(scores > 0)]
         self._best = Matched(items[best], scores[best])
 
     @property
@@ -68,12 +65,10 @@ def score_texts(terms: Sequence[Term], texts: Texts) -> LexicalScores:
     total = sum(abs(weight) for weight, _ in asked)
     found = [(weight / total, texts.matching(words)) for weight, words in asked if words is not None]
     items = reduce(np.union1d, (part.items for _, part in found), np.empty(0, dtype=np.int64))
-    scores, matched = np.zeros(len(items)), np.zeros(len(items), dtype=bool)
+    scores = np.zeros(len(items))
     for share, part in found:
-        places = np.searchsorted(items, part.items)
-        scores[places] += share * part.scores
-        matched[places] |= share > 0
-    return LexicalScores(items, scores, matched, texts)
+        scores[np.searchsorted(items, part.items)] += share * part.scores
+    return LexicalScores(items, scores, texts)
 
 
 def check_texts(terms: Sequence[Term]) -> None:

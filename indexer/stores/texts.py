@@ -133,9 +133,9 @@ def rebuild_texts(connection: Connection, collection_pk: int) -> None:
     drop_texts(connection, collection_pk)
     create_texts(connection, collection_pk)
     query = select(items.c.pk).where(items.c.collection_pk == collection_pk, items.c.text.is_not(None))
-    while block := connection.execute(query.order_by(items.c.pk).limit(_BLOCK)).scalars().all():
+    streamed = query.order_by(items.c.pk).execution_options(yield_per=_BLOCK)
+    for block in connection.execute(streamed).scalars().partitions():
         add_texts(connection, collection_pk, block)
-        query = query.where(items.c.pk > block[-1])
 
 
 def add_texts(connection: Connection, collection_pk: int, item_pks: Sequence[int]) -> None:

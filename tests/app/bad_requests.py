@@ -314,11 +314,7 @@ CASES = [
             ("words as a target of vectors", "/target/lexical", {"target": {"lexical": 1}}),
             ("lexical without a text", "/mode", {"mode": "lexical", "query": {"item": "red"}}),
             ("lexical with a picture", "/mode", {"mode": "lexical", "query": ["x", {"vector": [1]}]}),
-            (
-                "only unwanted words",
-                "/mode",
-                {"mode": "lexical", "query": {"text": "a", "weight": -1}},
-            ),
+            ("only unwanted words", "/mode", {"mode": "lexical", "query": {"text": "a", "weight": -1}}),
         ]
     ),
     Bad("short search: unknown mode", "GET", f"{SEARCH}?q=red&mode=fuzzy", 422, "invalid-request", "/mode"),
