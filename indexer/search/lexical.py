@@ -48,10 +48,11 @@ class LexicalScores:
 
     def of(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Score of each item [m]."""
-        scores = np.where(self._texts.owners(items), 0.0, np.nan)
-        if len(self._items):
-            places = np.minimum(np.searchsorted(self._items, items), len(self._items) - 1)
-            scores = np.where(self._items[places] == items, self._scores[places], scores)
+        scores = np.full(len(items), np.nan)
+        _, there, places = np.intersect1d(items, self._items, return_indices=True)
+        scores[there] = self._scores[places]
+        others = np.isnan(scores)
+        scores[others] = np.where(self._texts.owners(items[others]), 0.0, np.nan)
         return scores
 
     def standardise(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:

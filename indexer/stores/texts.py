@@ -4,6 +4,7 @@ Each collection has an index of its own, so that bm25 weighs words by this colle
 (its content is a view of the items), and changes in the transaction that changes them.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, cast
@@ -79,11 +80,9 @@ class Texts:
 
     def owners(self, item_pks: NDArray[np.int64]) -> NDArray[np.bool_]:
         """[n], which of the items have a text."""
+        query = "SELECT pk FROM items WHERE pk IN (SELECT value FROM json_each(?)) AND text IS NOT NULL"
         with self._database.read() as connection:
-            found: list[int] = []
-            for chunk in chunks(item_pks.tolist()):
-                query = select(items.c.pk).where(items.c.pk.in_(chunk), items.c.text.is_not(None))
-                found += connection.execute(query).scalars()
+            found = connection.exec_driver_sql(query, (json.dumps(item_pks.tolist()),)).scalars().all()
         return np.isin(item_pks, np.array(found, dtype=np.int64))
 
     def problems(self) -> list[str]:
