@@ -83,6 +83,7 @@ class Collection:
         self._compaction = Compaction(row.name, self._indexes.values(), self._writes, self._closed)
         self._columns = Columns(partial(catalogue.metadata, row.pk))
         self._count = catalogue.count_items(row.pk)  # SQLite counts one by one, which no search should wait for
+        self._texts = catalogue.texts(row.pk)
         self._searcher = Searcher(row, catalogue, self._indexes, self._columns, lambda: self._count, encoder, limits)
         self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
 
@@ -294,9 +295,10 @@ class Collection:
     # Trust
 
     def verify(self) -> list[str]:
-        """Compare the index with the catalogue, vector by vector; empty when they are equal."""
+        """Compare the index with the catalogue, vector by vector and word by word; empty when they are equal."""
         with self._writes:
-            return [problem for index in self._indexes.values() for problem in index.problems()]
+            vectors = [problem for index in self._indexes.values() for problem in index.problems()]
+            return vectors + self._texts.problems()
 
     @property
     def segments(self) -> int:
@@ -328,6 +330,8 @@ class Collection:
             report: Told how many more vectors are built each time that it is called.
         """
         self._compaction.rebuild(report)
+        with self._writes:
+            self._catalogue.rebuild_texts(self._row.pk)
 
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""

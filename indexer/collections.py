@@ -51,11 +51,11 @@ class Collections:
         except BaseException:
             self._lock_file.close()
             raise
-        self._catalogue = Catalogue(self.database)
         self.originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
         self._open: dict[str, Collection] = {}
         try:
+            self._catalogue = Catalogue(self.database)
             self._open_all()
         except BaseException:
             self.close()

@@ -14,6 +14,10 @@ from models.errors import ModelError
 
 Modality = Literal["image", "text"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Signal = Literal["image", "text", "lexical"]
+"""What a score is made of: the similarities of an item's vectors, and how well the words of its text match."""
+Mode = Literal["vector", "lexical", "hybrid"]
+Fusion = Literal["weighted", "rrf"]
 Status = Literal["created", "updated", "unchanged"]
 Action = Literal["flag", "reject"]
 Vector: TypeAlias = NDArray[np.float32]
@@ -155,13 +159,17 @@ class FacetCount:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """What to look for; `target` says which vectors are searched and how much each counts."""
+    """What to look for; `target` says which vectors are searched and how much each counts, in hybrid mode words too."""
 
     terms: tuple[Term, ...]
     limit: int = 10
     offset: int = 0
     min_score: float | None = None
-    target: Mapping[Modality, float] | None = None
+    target: Mapping[Signal, float] | None = None
+    mode: Mode = "vector"
+    """Ranked by vectors, by the words of the texts, or by both."""
+    fusion: Fusion = "weighted"
+    """By standardised scores, or by ranks."""
     include_vectors: bool = False
     explain: bool = False
     filter: Filter | None = None
@@ -177,15 +185,17 @@ class SearchRequest:
 
 
 class SignalShare(NamedTuple):
-    """What one signal, the vectors of a modality, adds to an item's score."""
+    """What one signal adds to an item's score."""
 
     score: float
     """As in `Hit.scores`."""
-    standardised: float
-    """By how many standard deviations the item is nearer to the query than the mean of the collection."""
     share: float
     """Of the item's signals; they add up to 1."""
     contribution: float
+    standardised: float | None = None
+    """By how many standard deviations the item is nearer to the query than the mean of the collection; not of ranks."""
+    rank: int | None = None
+    """From 1, where ranks are fused; None beyond those that count."""
 
 
 class TermShare(NamedTuple):
@@ -193,16 +203,18 @@ class TermShare(NamedTuple):
 
     share: float
     """Of the terms; without their signs they add up to 1."""
-    cosines: dict[Modality, float]
-    contribution: float
+    scores: dict[Signal, float]
+    """Cosine with each vector; bm25 of a text's words."""
+    contribution: float | None
+    """None where ranks are fused, which are those of all terms together."""
 
 
 class Explanation(NamedTuple):
     """Where a score comes from: it is the base with the contributions of all signals, or with those of all terms."""
 
     base: float
-    """Score of an item that is as near to the query as the mean of the collection."""
-    signals: dict[Modality, SignalShare]
+    """Score of an item that is as near to the query as the mean of the collection, and has none of the words."""
+    signals: dict[Signal, SignalShare]
     terms: tuple[TermShare, ...]
 
 
@@ -214,18 +226,21 @@ class Plan(NamedTuple):
     matches: int | None
     """Items that match the filter, None where all items were searched."""
     rounds: int
-    """Times that the best so many vectors were asked for until they were enough."""
+    """Times that the best so many of each signal were asked for until they were enough."""
     candidates: int
     """Items that were scored."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One found item; `score` is on the cosine scale of the primary target, `scores` are cosines per modality."""
+    """One found item; `scores` are cosines per modality, and bm25 where words were looked for.
+
+    `score` is on the cosine scale of the primary target; in lexical mode bm25; of ranks what `fusion.reciprocal` gives.
+    """
 
     id: str
     score: float
-    scores: dict[Modality, float]
+    scores: dict[Signal, float]
     item: Item
     vectors: dict[Modality, Vector] | None
     explanation: Explanation | None = None

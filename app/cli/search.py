@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -32,6 +32,10 @@ def search(
             metavar="JSON",
         ),
     ] = None,
+    mode: Annotated[
+        Literal["vector", "lexical", "hybrid"],
+        typer.Option(help="Ranked by vectors, by the words of texts, or by both."),
+    ] = "vector",
     diversity: Annotated[
         float, typer.Option(help="From 0, by score alone, to 1: hits that differ from those before.", min=0, max=1)
     ] = 0.0,
@@ -47,7 +51,7 @@ def search(
         terms.append({"image": data_uri(image)})
     if not terms:
         raise typer.BadParameter("give words, or a picture with --image")
-    body: dict[str, Any] = {"query": terms, "limit": limit, "diversity": diversity}
+    body: dict[str, Any] = {"query": terms, "mode": mode, "limit": limit, "diversity": diversity}
     body |= {} if filter_ is None else {"filter": filter_}
     with Client(url, api_key) as client:
         answer = client.send("POST", collection_path(collection, "search"), json=body)

@@ -22,7 +22,7 @@ from indexer.search.filters import Filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"group_by"}
+_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by"}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -32,6 +32,8 @@ _UPLOAD_BODY = {
                     "query": {"type": "string", "description": "A text to search for together with the picture."},
                     "limit": {"type": "integer", "default": 10},
                     "offset": {"type": "integer", "default": 0},
+                    "mode": {"type": "string", "enum": ["vector", "lexical", "hybrid"], "default": "vector"},
+                    "fusion": {"type": "string", "enum": ["weighted", "rrf"], "default": "weighted"},
                     "min_score": {"type": "number"},
                     "target": {"type": "string", "description": "A JSON object."},
                     "include": {"type": "string", "description": "A JSON list."},
@@ -58,7 +60,7 @@ def search(body: schemas.SearchBody, collection: TheCollection, load_image: Load
 
 @router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
-    options = schemas.SearchOptions(limit=query.limit, offset=query.offset, min_score=query.min_score)
+    options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
         return _search(collection, [types.Term(text=query.q)], options, load_filter(query.filter))
 
@@ -99,6 +101,8 @@ def request_of(
         offset=options.offset,
         min_score=options.min_score,
         target=options.target,
+        mode=options.mode,
+        fusion=options.fusion,
         include_vectors="vector" in options.include,
         explain="explain" in options.include,
         filter=filter_,

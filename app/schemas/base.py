@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from indexer.search.filters import MAX_PATH_LENGTH
-from indexer.types import Modality
+from indexer.types import Modality, Signal
 
 MAX_TEXT_LENGTH = 100_000
 """Characters; far beyond what any encoder reads, and little enough that tokenising never becomes an attack."""
@@ -25,7 +25,7 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _some_positive(weights: dict[Modality, float]) -> dict[Modality, float]:
+def _some_positive(weights: dict[Any, float]) -> dict[Any, float]:
     if not any(weights.values()):
         raise ValueError("at least one weight must be above 0")
     return weights
@@ -45,6 +45,7 @@ ModelName = Annotated[str, Field(min_length=1, max_length=100, examples=["defaul
 Vector = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Weights = Annotated[dict[Modality, Weight], AfterValidator(_some_positive)]
+SignalWeights = Annotated[dict[Signal, Weight], AfterValidator(_some_positive)]
 Metadata = Annotated[
     dict[str, JsonValue],
     Field(description="Any JSON object; it is stored and given back.", examples=[{"brand": "Puma", "price": 49.9}]),

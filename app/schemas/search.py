@@ -12,13 +12,13 @@ from app.schemas.base import (
     ItemIdField,
     JsonObject,
     Schema,
+    SignalWeights,
     Text,
     Vector,
-    Weights,
 )
 from app.schemas.problem import Problem
 from indexer import types
-from indexer.types import Modality
+from indexer.types import Fusion, Modality, Mode, Signal
 
 MAX_TERMS = 32
 MAX_FACETS = 20
@@ -30,6 +30,8 @@ MAX_COLLAPSED = 1_000
 MAX_SEARCHES = 256
 MAX_PICTURES = 64
 """In one batch."""
+
+MODE_HELP = "Ranked by vectors, by the words of the items' texts, or by both."
 
 Include = Literal["text", "metadata", "vector", "explain"]
 
@@ -87,10 +89,17 @@ class Page(Schema):
 class SearchOptions(Page):
     """Which vectors are searched, and what is told about the hits."""
 
-    min_score: float | None = Field(default=None, description="Hits below it are left out.")
-    target: Weights | None = Field(
+    mode: Mode = Field(default="vector", description=MODE_HELP)
+    fusion: Fusion = Field(
+        default="weighted", description="How modalities and words are mixed: by standardised scores or by ranks."
+    )
+    min_score: float | None = Field(
+        default=None, description="Hits below it are left out; what it counts depends on `mode` and `fusion`."
+    )
+    target: SignalWeights | None = Field(
         default=None,
-        description="Which vectors of the items are searched, and their weights; the collection's own if left out.",
+        description="Which vectors of the items are searched, and their weights; the collection's own if left out. "
+        "In mode hybrid also what `lexical` counts.",
     )
     include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
     filter: FilterObject | None = None
@@ -135,6 +144,7 @@ class SearchBody(SearchOptions):
                 {"query": [{"item": "sku-1042"}, {"text": "leather", "weight": -0.5}], "target": {"image": 1.0}},
                 {"query": ["dress", {"text": "red", "weight": 0.5}], "include": ["text", "explain"]},
                 {"query": "red dress", "diversity": 0.3, "collapse_duplicates": 0.98},
+                {"query": '"sheath dress" linnen cott*', "mode": "hybrid", "fusion": "rrf"},
                 {"query": "red dress", "filter": {"price": {"$lt": 100}}, "facets": ["brand"], "group_by": "product"},
             ]
         }
@@ -170,43 +180,56 @@ class SearchQuery(Page):
     """The short form: a text."""
 
     q: Text = Field(examples=["red dress"])
+    mode: Mode = Field(default="vector", description=MODE_HELP)
+    fusion: Fusion = "weighted"
     min_score: float | None = None
     filter: FilterText | None = None
 
 
 class SignalShare(Schema):
-    """What the vectors of a modality add to a score."""
+    """What the vectors of a modality, or the words, add to a score."""
 
     score: float = Field(description="As in `scores`.", examples=[0.31])
-    standardised: float = Field(
-        description="By how many standard deviations the item is nearer to the query than the mean of the collection.",
+    share: float = Field(description="Of the item's signals; they add up to 1.", examples=[0.77])
+    contribution: float = Field(examples=[0.12])
+    standardised: float | None = Field(
+        default=None,
+        description="By how many standard deviations the item is nearer to the query than the mean of the collection; "
+        "not with `fusion: rrf`.",
         examples=[3.2],
     )
-    share: float = Field(description="Of the item's modalities; they add up to 1.", examples=[0.77])
-    contribution: float = Field(examples=[0.12])
+    rank: int | None = Field(
+        default=None, description="With `fusion: rrf`, unless it is beyond 10,000 or no word matches.", examples=[7]
+    )
 
 
 class TermShare(Schema):
     """What a term of the query adds to a score, in the order of the query."""
 
     share: float = Field(description="Of the terms; without their signs they add up to 1.", examples=[0.5])
-    cosines: dict[Modality, float] = Field(examples=[{"image": 0.31, "text": 0.72}])
-    contribution: float = Field(examples=[0.08])
+    scores: dict[Signal, float] = Field(
+        description="Cosine per modality; bm25 of a text's words.", examples=[{"image": 0.31, "text": 0.72}]
+    )
+    contribution: float | None = Field(default=None, description="Not with `fusion: rrf`.", examples=[0.08])
 
 
 class Explanation(Schema):
     """Where a score comes from: `base` with the contributions of all signals, or `base` with those of all terms."""
 
-    base: float = Field(description="Score of an item as near to the query as the mean of the collection.")
-    signals: dict[Modality, SignalShare]
+    base: float = Field(description="Score of an item as near to the query as the mean of the collection; 0 of ranks.")
+    signals: dict[Signal, SignalShare]
     terms: list[TermShare]
 
     @classmethod
     def of(cls, explanation: types.Explanation) -> Self:
-        """From what the indexer tells."""
-        signals = {name: SignalShare(**share._asdict()) for name, share in explanation.signals.items()}
-        terms = [TermShare(**share._asdict()) for share in explanation.terms]
+        """From what the indexer tells; what it does not tell is left out."""
+        signals = {name: SignalShare(**_told(share)) for name, share in explanation.signals.items()}
+        terms = [TermShare(**_told(share)) for share in explanation.terms]
         return cls(base=explanation.base, signals=signals, terms=terms)
+
+
+def _told(share: types.SignalShare | types.TermShare) -> dict[str, Any]:
+    return {name: value for name, value in share._asdict().items() if value is not None}
 
 
 class Plan(Schema):
@@ -214,7 +237,7 @@ class Plan(Schema):
 
     vectors: dict[Modality, int] = Field(description="Vectors that were searched.", examples=[{"image": 900}])
     matches: int | None = Field(description="Items that match the filter; null where all items were searched.")
-    rounds: int = Field(description="Times that the best so many vectors were asked for until they were enough.")
+    rounds: int = Field(description="Times that the best so many of each signal were asked for until they were enough.")
     candidates: int = Field(description="Items that were scored.", examples=[256])
 
 
@@ -223,7 +246,10 @@ class Hit(Schema):
 
     id: str = Field(examples=["sku-1042"])
     score: float = Field(description="What the hits are sorted by.")
-    scores: dict[Modality, float] = Field(description="Cosine per modality.", examples=[{"image": 0.31, "text": 0.72}])
+    scores: dict[Signal, float] = Field(
+        description="Cosine per modality; in modes lexical and hybrid also bm25, of an item that has a text.",
+        examples=[{"image": 0.31, "text": 0.72}],
+    )
     text: str | None = None
     metadata: JsonObject | None = None
     vectors: dict[Modality, list[float]] | None = None

@@ -38,6 +38,17 @@ class _Loaded(NamedTuple):
     ready: EmbeddedTerm | None = None
 
 
+def check_terms(terms: Sequence[Term]) -> None:
+    """Raises `QueryInvalid`: no term, a blank text, a weight that is zero or not finite."""
+    if not terms:
+        raise QueryInvalid("the query needs at least one term", "/query")
+    for number, term in enumerate(terms):
+        if not np.isfinite(term.weight) or term.weight == 0:
+            raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
+        if term.text is not None and not term.text.strip():
+            raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
+
+
 def embed_terms(
     terms: Sequence[Term], encoder: Encoder, limits: ImageLimits, catalogue: Catalogue, row: CollectionRow
 ) -> list[EmbeddedTerm]:
@@ -77,13 +88,8 @@ def _load(
     terms: Sequence[Term], encoder: Encoder, limits: ImageLimits, items: Mapping[str, EmbeddedTerm], collection: str
 ) -> Iterator[_Loaded]:
     """Check the terms of a query; pictures are resized one by one, as all at full size would be much memory."""
-    if not terms:
-        raise QueryInvalid("the query needs at least one term", "/query")
+    check_terms(terms)
     for number, term in enumerate(terms):
-        if not np.isfinite(term.weight) or term.weight == 0:
-            raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
-        if term.text is not None and not term.text.strip():
-            raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
         if term.text is not None:
             yield _Loaded(term)
         elif term.image is not None:

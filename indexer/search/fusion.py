@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.moments import Spread
-from indexer.types import Modality, Vector
+from indexer.types import Signal, Vector
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
         weights: one per term, not all zero; a negative one pushes away.
         spreads: of each term's similarity over the collection.
     """
-    shares = _shares(weights)
+    shares = shares_of(weights)
     vector = sum(
         (share / s.std * e for share, s, e in zip(shares, spreads, embeddings, strict=True)), start=np.float32(0)
     )
@@ -77,28 +77,29 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
 
 def mean_vector(embeddings: Sequence[Vector], weights: Sequence[float]) -> Vector:
     """[d], not unit length; its dot product with x is the weighted mean cosine of the terms with x."""
-    mean = sum((share * e for share, e in zip(_shares(weights), embeddings, strict=True)), start=np.float32(0))
+    mean = sum((share * e for share, e in zip(shares_of(weights), embeddings, strict=True)), start=np.float32(0))
     return np.asarray(mean, dtype=np.float32)
 
 
 def fuse(
-    standardised: Mapping[Modality, NDArray[np.float64]], weights: Mapping[Modality, float], scale: Spread
+    standardised: Mapping[Signal, NDArray[np.float64]], weights: Mapping[Signal, float], scale: Spread
 ) -> NDArray[np.float64]:
-    """One score per item from its standardised scores [n] per modality, which are NaN where it lacks the modality.
+    """One score per item from its standardised scores [n] per signal, which are NaN where it lacks the signal.
 
-    The mean is taken over the modalities that the item has, so that it is never punished for what it lacks; it is
+    The mean is taken over the signals that the item has, so that it is never punished for what it lacks; it is
     then put on the cosine scale of the primary target, where one number means the same with and without fusion.
 
     Returns:
-        [n], NaN for an item that has none of the modalities.
+        [n], NaN for an item that has none of the signals.
     """
-    values = np.stack([np.asarray(standardised[modality], dtype=np.float64) for modality in standardised])
-    shares = np.stack([np.full(values.shape[1:], weights[modality]) for modality in standardised])
+    values = np.stack([np.asarray(standardised[signal], dtype=np.float64) for signal in standardised])
+    shares = np.stack([np.full(values.shape[1:], weights[signal]) for signal in standardised])
     shares[np.isnan(values)] = 0
     with np.errstate(invalid="ignore"):
         return np.asarray(scale.mean + scale.std * (np.nan_to_num(values) * shares).sum(0) / shares.sum(0))
 
 
-def _shares(weights: Sequence[float]) -> list[float]:
+def shares_of(weights: Sequence[float]) -> list[float]:
+    """The weights as parts of their sum without signs."""
     total = sum(map(abs, weights))
     return [weight / total for weight in weights]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +11,7 @@ from indexer.index.selection import ItemSet
 from indexer.index.snapshot import BLOCK, Snapshot
 from indexer.index.vector_index import VectorIndex
 from indexer.search.diversity import directions
-from indexer.search.query import MIN_CANDIDATES, Ranking
+from indexer.search.query import MIN_CANDIDATES
 
 _SAME = 1 - 1e-6
 """Cosine from which two vectors are taken for one: float32 rounds sums of products by less."""
@@ -106,34 +105,34 @@ class NearDuplicates:
 
 
 def rank_limited(
-    rank_items: Callable[[ItemSet, int], Ranking], items: ItemSet, limits: Sequence[Limit], wanted: int
-) -> Ranking:
+    rank_items: Callable[[ItemSet, int], list[tuple[int, float]]], items: ItemSet, limits: Sequence[Limit], wanted: int
+) -> list[tuple[int, float]]:
     """The `wanted` best items that all limits admit, each of them looked at after all better ones.
 
     Whenever the best are used up, it is searched on without them and without all that they exclude: each such search
     takes an item at least, so that no group, and no picture that many items have, can hide the others.
 
     Args:
-        rank_items: The best so many of some items.
+        rank_items: Primary key and score of the best so many of some items.
     """
     left, depth = items.mask, max(MIN_CANDIDATES, 2 * wanted)
     taken: list[tuple[int, float]] = []
-    ranking = first = rank_items(items, depth)
+    candidates = rank_items(items, depth)
     while True:
-        pks = np.array([pk for pk, _ in ranking.candidates], dtype=np.int64)
+        pks = np.array([pk for pk, _ in candidates], dtype=np.int64)
         for limit in limits:
             limit.look_at(pks)
-        for position, candidate in enumerate(ranking.candidates):
+        for position, candidate in enumerate(candidates):
             if len(taken) < wanted and all(limit.admits(position) for limit in limits):
                 taken.append(candidate)
                 for limit in limits:
                     limit.take(position)
-        if len(taken) == wanted or len(ranking.candidates) < depth:
-            return replace(first, candidates=taken)
+        if len(taken) == wanted or len(candidates) < depth:
+            return taken
         for limit in limits:
             left = left & ~limit.excluded(items)
         left[pks - items.first] = False
-        ranking = rank_items(ItemSet(items.first, left), depth)
+        candidates = rank_items(ItemSet(items.first, left), depth)
 
 
 def _near(snapshot: Snapshot, wanted: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:

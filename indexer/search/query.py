@@ -1,26 +1,28 @@
 """From embedded terms to the best items: compose per modality, search, fuse."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.moments import Spread
-from indexer.index.segment import Found
-from indexer.index.vector_index import Selected, VectorIndex
+from indexer.index.vector_index import VectorIndex
 from indexer.search.embedding import EmbeddedTerm
 from indexer.search.fusion import ComposedQuery, compose, fuse
-from indexer.types import Modality, Vector
+from indexer.search.sources import Best, Source
+from indexer.types import Modality, Signal
 
 MIN_CANDIDATES = 256
-"""Best vectors taken from each modality at first, before they are fused."""
+"""Best items taken from each source at first, before they are fused."""
 
 
 @dataclass
 class Effort:
     """What was done for a ranking."""
 
+    vectors: dict[Modality, int] = field(default_factory=dict)
+    """Number of vectors among which the best were looked for."""
     rounds: int = 0
     candidates: int = 0
 
@@ -30,90 +32,65 @@ class Effort:
         self.candidates += candidates
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The best items of a query, best first, before any of them is read from the catalogue."""
-
-    candidates: list[tuple[int, float]]
-    """Primary key of the item, and its score."""
-    composed: Mapping[Modality, ComposedQuery]
-    searched: Mapping[Modality, int]
-    """Number of vectors among which they were found."""
-
-    def cosines(self, vectors: Mapping[Modality, Vector]) -> dict[Modality, float]:
-        """Weighted mean cosine of the terms with an item's vector of each target modality that it has."""
-        return {
-            modality: float(query.cosine_vector @ vectors[modality])
-            for modality, query in self.composed.items()
-            if modality in vectors
-        }
+def compose_terms(
+    terms: Sequence[EmbeddedTerm], indexes: Mapping[Modality, VectorIndex]
+) -> dict[Modality, ComposedQuery]:
+    """All terms as one query against each modality."""
+    return {modality: _compose(terms, modality, index) for modality, index in indexes.items()}
 
 
 def rank(
-    terms: Sequence[EmbeddedTerm],
-    targets: Mapping[Modality, float],
-    indexes: Mapping[Modality, VectorIndex],
-    searched: Mapping[Modality, Selected],
+    sources: Mapping[Signal, Source],
+    weights: Mapping[Signal, float],
+    scale: Spread,
+    own: NDArray[np.int64],
     wanted: int,
     effort: Effort,
-) -> Ranking:
-    """Search every target modality and fuse; the `wanted` best items, ties by the item's age.
+) -> Best:
+    """Search every source and fuse; the `wanted` best items by their scores.
 
-    Only vectors in `searched` are found, while the scale of the scores is that of all: a filter changes no score.
+    The answer is that of fusing the scores of every item, so that the pages of a query are parts of one order. Each
+    source gives its best, and they are enough once the last wanted item scores higher than any item outside them could
+    (the threshold algorithm: Fagin, Lotem and Naor 2003, JCSS 66); until then, more are asked for.
 
-    The answer is that of fusing the similarities of every item, so that the pages of a query are parts of one order.
-    Each modality gives its best, and they are enough once the last wanted item scores higher than any item outside
-    them could (the threshold algorithm: Fagin, Lotem and Naor 2003, JCSS 66); until then, more are asked for.
+    Args:
+        scale: On which the scores are.
+        own: Items of the query, which do not find themselves.
     """
-    composed = {modality: _compose(terms, modality, indexes[modality]) for modality in targets}
-    if not composed:
-        return Ranking([], composed, {})
-    own = np.array([term.item_pk for term in terms if term.item_pk is not None], dtype=np.int64)
-    scale = composed[max(composed, key=lambda modality: targets[modality])].spread
-    depths = dict.fromkeys(composed, max(MIN_CANDIDATES, 2 * wanted))
+    if not sources:
+        return Best(np.empty(0, dtype=np.int64), np.empty(0))
+    depths = dict.fromkeys(sources, max(MIN_CANDIDATES, 2 * wanted))
     while True:
-        found = {
-            modality: searched[modality].search(query.vector, depths[modality]) for modality, query in composed.items()
-        }
+        found = {signal: source.best(depths[signal]) for signal, source in sources.items()}
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
-        scores = _scores(pks, composed, targets, indexes, scale)
+        scores = _scores(pks, sources, weights, scale)
         effort.count(len(pks))
         best = np.lexsort((pks, -scores))[:wanted]
         last = scores[best[-1]] if len(best) == wanted else -np.inf
-        shallow = [
-            modality
-            for modality, part in found.items()
-            if len(part.items) == depths[modality] and last <= _bound(part, composed[modality], scale)
-        ]
+        cut = {signal for signal, part in found.items() if len(part.items) == depths[signal]}
+        rest = max((sources[signal].rest for signal in found if signal not in cut), default=-np.inf)
+        shallow = [signal for signal in cut if last <= _bound(found[signal], sources[signal], rest, scale)]
         if not shallow:
-            pairs = zip(pks[best].tolist(), scores[best].tolist(), strict=True)
-            candidates = [(pk, score) for pk, score in pairs if score > -np.inf]
-            return Ranking(candidates, composed, {modality: part.live for modality, part in searched.items()})
-        for modality in shallow:
-            depths[modality] *= 4
+            best = best[scores[best] > -np.inf]
+            return Best(pks[best], scores[best])
+        for signal in shallow:
+            depths[signal] *= 4
 
 
 def _scores(
-    pks: NDArray[np.int64],
-    composed: Mapping[Modality, ComposedQuery],
-    targets: Mapping[Modality, float],
-    indexes: Mapping[Modality, VectorIndex],
-    scale: Spread,
+    pks: NDArray[np.int64], sources: Mapping[Signal, Source], weights: Mapping[Signal, float], scale: Spread
 ) -> NDArray[np.float64]:
     """Fused score of each item [n]; -inf for one that was deleted while this search ran."""
-    similarities = {modality: indexes[modality].similarities(query.vector, pks) for modality, query in composed.items()}
-    standardised = {modality: composed[modality].standardise(values) for modality, values in similarities.items()}
-    fused = fuse(standardised, targets, scale)
+    fused = fuse({signal: source.of(pks) for signal, source in sources.items()}, weights, scale)
     return np.where(np.isnan(fused), -np.inf, fused)
 
 
-def _bound(found: Found, query: ComposedQuery, scale: Spread) -> float:
-    """The score that no item can exceed whose vector of this modality was not found, and whose others are no better.
+def _bound(found: Best, source: Source, rest: float, scale: Spread) -> float:
+    """The score that no item can exceed which this source was cut before, and which the others rate no better.
 
-    A weighted mean is at most its highest part; the margin is for FAISS rounding otherwise than the scores do.
+    A weighted mean is at most its highest part.
     """
-    margin = 1e-6 * float(np.linalg.norm(query.vector))
-    return scale.mean + scale.std * (float(query.standardise(found.similarities[-1:])[0]) + margin)
+    return scale.mean + scale.std * max(float(found.values[-1]) + source.margin, rest)
 
 
 def _compose(terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex) -> ComposedQuery:

@@ -6,15 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from indexer.index.selection import ItemSet
+from indexer.errors import IndexerError, QueryInvalid
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
 from indexer.search.diversity import POOL, diversify
-from indexer.search.embedding import EmbeddedTerm, embed_queries
+from indexer.search.embedding import Embedded, EmbeddedTerm, check_terms, embed_queries
 from indexer.search.explanation import explain
 from indexer.search.filters import All, Filter, matches
+from indexer.search.lexical import WEIGHTS, check_texts, score_texts
 from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
-from indexer.search.query import Effort, Ranking, rank
+from indexer.search.query import Effort, compose_terms
+from indexer.search.ranking import Question, Ranking
+from indexer.search.reciprocal import Ranks
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
     MODALITIES,
@@ -25,22 +28,23 @@ from indexer.types import (
     SearchOutcome,
     SearchRequest,
     SearchResult,
+    Signal,
     Took,
     Vector,
 )
 from models.encoder import Encoder
+from models.errors import ModelError
 from models.imaging import ImageLimits
 
 
 class Page(NamedTuple):
     """What was found for one request, before it is read from the catalogue."""
 
-    request: SearchRequest
-    terms: Sequence[EmbeddedTerm]
+    question: Question
     found: Matches | None
-    ranking: Ranking
-    targets: Mapping[Modality, float]
-    effort: Effort
+    ranks: Ranks
+    plan: Plan
+    total: int
     shown: Sequence[tuple[int, float]]
     """Primary key and score of each hit."""
 
@@ -59,6 +63,7 @@ class Searcher:
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._indexes, self._columns = row, catalogue, indexes, columns
+        self._texts = catalogue.texts(row.pk)
         self._count_items = count_items
         self._encoder, self._image_limits = encoder, limits
 
@@ -72,54 +77,71 @@ class Searcher:
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """See `indexer.collection.Collection.search_batch`."""
         started = time.perf_counter()
-        queries = [request.terms for request in requests]
-        embedded = embed_queries(queries, self._encoder, self._image_limits, self._catalogue, self._row)
+        embedded = self._embed(requests)
         searched = time.perf_counter()
-        pages = self._find(
-            [(request, terms) for request, terms in zip(requests, embedded, strict=True) if isinstance(terms, list)]
-        )
-        hits = iter(self._hydrate(pages))
+        pages = [self._find(request, terms) for request, terms in zip(requests, embedded, strict=True)]
+        hits = iter(list(self._hydrate([page for page in pages if isinstance(page, Page)])))
         ended = time.perf_counter()
         took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
-        found = (self._result(page, next(hits), took) for page in pages)
-        return [next(found) if isinstance(terms, list) else terms for terms in embedded]
+        return [self._result(page, next(hits), took) if isinstance(page, Page) else page for page in pages]
 
-    def _find(self, queries: Sequence[tuple[SearchRequest, Sequence[EmbeddedTerm]]]) -> list[Page]:
-        """The page that each query asks for."""
-        return [self._page(request, terms) for request, terms in queries]
+    def _embed(self, requests: Sequence[SearchRequest]) -> list[Embedded]:
+        """The terms of each; of those that look for words only none."""
+        queries = [request.terms for request in requests if request.mode != "lexical"]
+        embedded = iter(embed_queries(queries, self._encoder, self._image_limits, self._catalogue, self._row))
+        return [[] if request.mode == "lexical" else next(embedded) for request in requests]
 
-    def _page(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Page:
-        found, targets = self._matches(request), self._targets(request)
+    def _find(self, request: SearchRequest, terms: Embedded) -> Page | IndexerError | ModelError:
+        """The page that a request asks for, or why there is none."""
+        if isinstance(terms, Exception):
+            return terms
+        try:
+            return self._page(self._question(request, terms))
+        except IndexerError as error:
+            return error
+
+    def _question(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> Question:
+        if request.mode == "lexical":
+            check_terms(request.terms)
+            check_texts(request.terms)
+        weights = self._weights(request)
+        targets = [modality for modality in MODALITIES if weights.get(modality, 0) > 0] if terms else []
+        indexes = {modality: self._indexes[modality] for modality in targets if self._indexes[modality].count}
+        lexical = None if request.mode == "vector" else score_texts(request.terms, self._texts)
+        return Question(request, terms, compose_terms(terms, indexes), lexical, weights)
+
+    def _weights(self, request: SearchRequest) -> dict[Signal, float]:
+        asked: dict[Signal, float] = dict(request.target or {})
+        if request.mode != "hybrid" and "lexical" in asked:
+            raise QueryInvalid("words count in mode hybrid only", "/target/lexical")
+        if not any(modality in asked for modality in MODALITIES):
+            asked.update(self._row.settings.modality_weights.items())
+        asked.setdefault("lexical", WEIGHTS[request.fusion])
+        return asked
+
+    def _page(self, question: Question) -> Page:
+        request, found, effort = question.request, self._matches(question.request), Effort()
         wanted = request.offset + request.limit
-        depth, effort = max(wanted, POOL) if request.diversity else wanted, Effort()
-        ranking = self._rank(terms, targets, request, found, depth, effort)
+        ranking = question.ranking(self._indexes, found.items if found else None, effort)
+        candidates = self._rank(ranking, request, found, max(wanted, POOL) if request.diversity else wanted)
         floor = -np.inf if request.min_score is None else request.min_score
-        candidates = [pair for pair in ranking.candidates if pair[1] >= floor]
+        candidates = [pair for pair in candidates if pair[1] >= floor]
         if request.diversity:
-            by_weight = sorted(targets, key=lambda modality: -targets[modality])
-            indexes = [self._indexes[modality] for modality in by_weight]
-            candidates = diversify(candidates, indexes, request.diversity, wanted)
-        return Page(request, terms, found, ranking, targets, effort, candidates[request.offset : wanted])
+            candidates = diversify(candidates, self._likeness(question), request.diversity, wanted)
+        plan = Plan(effort.vectors, len(found.items) if found else None, effort.rounds, effort.candidates)
+        total = self._searchable(question, found, effort)
+        return Page(question, found, ranking.ranks, plan, total, candidates[request.offset : wanted])
 
     def _result(self, page: Page, hits: list[Hit], took: Took) -> SearchResult:
         return SearchResult(
             hits=hits,
-            total=self._searchable(page.ranking, page.terms, page.found),
+            total=page.total,
             facets=page.found.facets if page.found else {},
             generation=self._row.generation,
-            truncated=any(term.truncated for term in page.terms),
-            plan=Plan(
-                vectors=page.ranking.searched,
-                matches=len(page.found.items) if page.found else None,
-                rounds=page.effort.rounds,
-                candidates=page.effort.candidates,
-            ),
+            truncated=any(term.truncated for term in page.question.terms),
+            plan=page.plan,
             took=took,
         )
-
-    def _targets(self, request: SearchRequest) -> dict[Modality, float]:
-        asked = self._row.settings.modality_weights if request.target is None else request.target
-        return {modality: weight for modality, weight in asked.items() if weight > 0 and self._indexes[modality].count}
 
     def _matches(self, request: SearchRequest) -> Matches | None:
         """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
@@ -129,22 +151,14 @@ class Searcher:
         return self._columns.select(request.filter or All(()), request.facets, request.group_by)
 
     def _rank(
-        self,
-        terms: Sequence[EmbeddedTerm],
-        targets: Mapping[Modality, float],
-        request: SearchRequest,
-        found: Matches | None,
-        wanted: int,
-        effort: Effort,
-    ) -> Ranking:
-        def rank_items(items: ItemSet | None, wanted: int) -> Ranking:
-            searched = {modality: self._indexes[modality].select(items) for modality in targets}
-            return rank(terms, targets, self._indexes, searched, wanted, effort)
-
+        self, ranking: Ranking, request: SearchRequest, found: Matches | None, wanted: int
+    ) -> list[tuple[int, float]]:
         if found is None:
-            return rank_items(None, wanted)
+            return ranking.rank_items(None, wanted)
         limits = list(self._limits(request, found))
-        return rank_limited(rank_items, found.items, limits, wanted) if limits else rank_items(found.items, wanted)
+        if not limits:
+            return ranking.rank_items(found.items, wanted)
+        return rank_limited(ranking.rank_items, found.items, limits, wanted)
 
     def _limits(self, request: SearchRequest, found: Matches) -> Iterator[Limit]:
         if found.groups is not None:
@@ -152,18 +166,26 @@ class Searcher:
         if request.collapse_duplicates is not None:
             yield NearDuplicates(self._indexes["image"], request.collapse_duplicates)
 
-    def _searchable(self, ranking: Ranking, terms: Sequence[EmbeddedTerm], found: Matches | None) -> int:
-        """Items that could be hits: matching ones with a vector of a target modality, less the items of the query."""
+    def _likeness(self, question: Question) -> list[VectorIndex]:
+        """Of the target modalities, that which counts most first; words alone have them too."""
+        weights = {modality: question.weights.get(modality, 0) for modality in MODALITIES}
+        return [self._indexes[m] for m in sorted(MODALITIES, key=lambda m: -weights[m]) if weights[m] > 0]
+
+    def _searchable(self, question: Question, found: Matches | None, effort: Effort) -> int:
+        """Items that could be hits: matching ones that a target or the words speak for, less those of the query."""
         items = found.items if found else None
-        own = np.unique([term.item_pk for term in terms if term.item_pk is not None]).astype(np.int64)
-        own = own if items is None else own[items.holds(own)]
-        if len(ranking.searched) == len(MODALITIES):
+        own = question.own if items is None else question.own[items.holds(question.own)]
+        if len(question.composed) == len(MODALITIES):
             return (self._count_items() if items is None else len(items)) - len(own)
-        own_vectors = self._catalogue.item_vectors(self._row.generation_pk, own.tolist()) if len(own) else {}
-        return sum(
-            live - sum(modality in vectors for vectors in own_vectors.values())
-            for modality, live in ranking.searched.items()
+        words = np.empty(0, dtype=np.int64) if question.words is None else question.words.best(items).items
+        words = np.setdiff1d(words, own)
+        if not question.composed:
+            return len(words)
+        [(modality, query)] = question.composed.items()
+        own_vectors, without = (
+            np.isnan(self._indexes[modality].similarities(query.vector, pks)) for pks in (own, words)
         )
+        return int(effort.vectors[modality] - np.count_nonzero(~own_vectors) + np.count_nonzero(without))
 
     def _hydrate(self, pages: Sequence[Page]) -> Iterator[list[Hit]]:
         """The hits of each page; those of all pages are read together."""
@@ -171,21 +193,24 @@ class Searcher:
         found = self._catalogue.found(self._row.generation_pk, pks)
         for page in pages:
             yield [
-                self._hit(page, score, *found[pk])
+                _hit(page, pk, score, *found[pk])
                 for pk, score in page.shown
                 # Else it was deleted or changed while this search ran.
-                if pk in found and fits(found[pk][0], page.request.filter)
+                if pk in found and fits(found[pk][0], page.question.request.filter)
             ]
 
-    def _hit(self, page: Page, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
-        return Hit(
-            id=item.id,
-            score=score,
-            scores=page.ranking.cosines(vectors),
-            item=item,
-            vectors=vectors if page.request.include_vectors else None,
-            explanation=explain(page.ranking.composed, page.targets, vectors) if page.request.explain else None,
-        )
+
+def _hit(page: Page, pk: int, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
+    question, request = page.question, page.question.request
+    scores = question.scores(pk, item, vectors)
+    return Hit(
+        id=item.id,
+        score=score,
+        scores=scores,
+        item=item,
+        vectors=vectors if request.include_vectors else None,
+        explanation=explain(question, page.ranks, pk, scores, vectors) if request.explain else None,
+    )
 
 
 def fits(item: Item, filter_: Filter | None) -> bool:

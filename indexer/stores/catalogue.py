@@ -11,6 +11,15 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, String, bindparam, delete, func, insert, select, type_coerce, update
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
+from indexer.stores.texts import (
+    Texts,
+    add_texts,
+    create_missing_texts,
+    create_texts,
+    drop_texts,
+    rebuild_texts,
+    remove_texts,
+)
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
 
 # Made once, as SQLAlchemy takes longer to put it together than SQLite to answer it; its keys are one parameter.
@@ -85,6 +94,7 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        create_missing_texts(database)
 
     # Collections
 
@@ -111,6 +121,7 @@ class Catalogue:
                     created_at=now,
                 )
             )
+            create_texts(connection, pk)
         row = self.collection(name)
         assert row is not None
         return row
@@ -162,6 +173,7 @@ class Catalogue:
             pictures = set(connection.execute(own).scalars())
             unfinished = (jobs.c.collection_pk == pk) & jobs.c.finished_at.is_(None)
             connection.execute(update(jobs).where(unfinished).values(state="cancelled", finished_at=datetime.now(UTC)))
+            drop_texts(connection, pk)
             connection.execute(delete(collections).where(collections.c.pk == pk))
         return pictures
 
@@ -291,10 +303,12 @@ class Catalogue:
         """
         with self._database.write() as connection:
             pks = _pks(connection, row.pk, [change.id for change in changes])
+            remove_texts(connection, row.pk, list(pks.values()))
             _update_items(connection, [(pks[change.id], change) for change in changes if change.id in pks])
             kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
             inserted = _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
             pks |= inserted
+            add_texts(connection, row.pk, list(pks.values()))
             written = Written(
                 items={pks[change.id]: change.metadata for change in changes},
                 growth=len(inserted),
@@ -323,10 +337,22 @@ class Catalogue:
                 for modality, seqs in _drop_vectors(connection, row.generation_pk, {pk: () for pk, _ in found}).items():
                     dropped[modality] += seqs
                 gone |= {pk: None for pk, _ in found}
+                remove_texts(connection, row.pk, [pk for pk, _ in found])
                 connection.execute(delete(items).where(mine))
             also(connection)
         added = {modality: no_rows(row.dimension) for modality in MODALITIES}
         return len(gone), pictures, Written(gone, -len(gone), added, dropped)
+
+    # Texts
+
+    def texts(self, collection_pk: int) -> Texts:
+        """The full-text index of a collection."""
+        return Texts(self._database, collection_pk)
+
+    def rebuild_texts(self, collection_pk: int) -> None:
+        """Make the full-text index of a collection anew from its items."""
+        with self._database.write() as connection:
+            rebuild_texts(connection, collection_pk)
 
     # Vectors
 

@@ -35,8 +35,8 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
-SCHEMA_VERSION = 3
-_UPGRADABLE = (2,)
+SCHEMA_VERSION = 4
+_UPGRADABLE = (2, 3)
 """Versions that lack whole tables only, which are made on opening."""
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
@@ -120,6 +120,23 @@ vectors = Table(
     sqlite_autoincrement=True,
 )
 
+words = Table(  # of the texts, as misspelt ones are corrected; the full-text index is `indexer.stores.texts`
+    "words",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), nullable=False),
+    Column("word", String, nullable=False),
+    UniqueConstraint("collection_pk", "word"),
+)
+
+spellings = Table(  # the words by their trigrams
+    "spellings",
+    metadata,
+    Column("collection_pk", ForeignKey("collections.pk", ondelete="CASCADE"), primary_key=True),
+    Column("trigram", String, primary_key=True),
+    Column("word_pk", Integer, primary_key=True),
+    sqlite_with_rowid=False,
+)
 
 jobs = Table(
     "jobs",

@@ -316,14 +316,14 @@ CASES = [
             ("facets", "brand", "/facets"),
             ("facets", [""], "/facets/0"),
             ("facets", ["x"] * 21, "/facets"),
-            ("fusion", "rrf", "/fusion"),
-            ("mode", "hybrid", "/mode"),
+            ("fusion", "max", "/fusion"),
+            ("mode", "fuzzy", "/mode"),
             ("diversity", 1.1, "/diversity"),
+            ("diversity", -0.1, "/diversity"),
+            ("diversity", None, "/diversity"),
             ("collapse_duplicates", 0.5, "/collapse_duplicates"),
             ("collapse_duplicates", 1.1, "/collapse_duplicates"),
             ("collapse_duplicates", [], "/collapse_duplicates"),
-            ("diversity", -0.1, "/diversity"),
-            ("diversity", None, "/diversity"),
         ]
     ),
     Bad(
@@ -336,6 +336,16 @@ CASES = [
         body={"query": "red", "limit": 1001, "collapse_duplicates": 0.98},
     ),
     Bad("search: NaN", "POST", SEARCH, 400, "invalid-json", content=b'{"query": {"vector": [NaN]}}', headers=JSON_TYPE),
+    *(
+        Bad(f"search: {name}", "POST", SEARCH, 422, "query-invalid", pointer, body={"query": "red"} | body)
+        for name, pointer, body in [
+            ("words as a target of vectors", "/target/lexical", {"target": {"lexical": 1}}),
+            ("lexical without a text", "/mode", {"mode": "lexical", "query": {"item": "red"}}),
+            ("lexical with a picture", "/mode", {"mode": "lexical", "query": ["x", {"vector": [1]}]}),
+            ("only unwanted words", "/mode", {"mode": "lexical", "query": {"text": "a", "weight": -1}}),
+        ]
+    ),
+    Bad("short search: unknown mode", "GET", f"{SEARCH}?q=red&mode=fuzzy", 422, "invalid-request", "/mode"),
     Bad("short search: no text", "GET", SEARCH, 422, "invalid-request", "/q"),
     Bad("short search: empty text", "GET", f"{SEARCH}?q=", 422, "invalid-request", "/q"),
     Bad("short search: NaN", "GET", f"{SEARCH}?q=red&min_score=nan", 422, "invalid-request", "/min_score"),

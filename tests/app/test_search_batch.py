@@ -37,6 +37,9 @@ GOOD: list[dict[str, Any]] = [
     {"query": ["green", {"image": data_uri(picture("red"))}], "min_score": 0.2, "group_by": "n"},
     {"query": {"vector": [1.0] * 16}, "target": {"text": 1}},
     {"query": "red " * 200},
+    {"query": "red thnig", "mode": "lexical", "include": ["text", "explain"], "diversity": 0.3},
+    {"query": ["red thing", {"item": "blue"}], "mode": "hybrid", "include": ["explain"], "collapse_duplicates": 0.98},
+    {"query": "red thing", "mode": "hybrid", "fusion": "rrf", "include": ["explain"], "target": {"lexical": 3}},
 ]
 
 BAD: list[tuple[Any, int, str, str]] = [
@@ -47,6 +50,8 @@ BAD: list[tuple[Any, int, str, str]] = [
     ({"query": "red", "colour": "red"}, 422, "invalid-request", "/colour"),
     ({"query": ["red", {"text": 1}]}, 422, "invalid-request", "/query/1/text"),
     ({"query": "red", "filter": {"n": {"$near": 1}}}, 422, "filter-invalid", "/filter/n/$near"),
+    ({"query": {"item": "red"}, "mode": "lexical"}, 422, "query-invalid", "/mode"),
+    ({"query": "red", "target": {"lexical": 1}}, 422, "query-invalid", "/target/lexical"),
     ({"query": {"item": "nobody"}}, 404, "item-not-found", "/query/item"),
     ({"query": ["red", {"vector": [1.0]}]}, 422, "vector-invalid", "/query/1/vector"),
     ({"query": ["red", {"image": "data:,x"}]}, 422, "image-undecodable", "/query/1/image"),
