@@ -67,7 +67,8 @@ def embed_terms(
         if term.text is not None and not term.text.strip():
             raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
     texts = encoder.encode_texts([term.text for term in terms if term.text is not None])
-    pictures = encoder.encode_images([decode_image(term.image, limits) for term in terms if term.image is not None])
+    images = [term.image for term in terms if term.image is not None]
+    pictures = encoder.encode_images([decode_image(image, limits, encoder.enough) for image in images])
     text_rows, picture_rows = iter(zip(texts.vectors, texts.truncated.tolist(), strict=True)), iter(pictures)
     embedded = []
     for number, term in enumerate(terms):
