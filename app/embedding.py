@@ -56,6 +56,6 @@ def embed_images(
         pictures = []
         for pointer, reference in numbered[start : start + IMAGES_AT_ONCE]:
             with blame(pointer):
-                pictures.append(decode_image(load_image(reference, pointer), limits))
+                pictures.append(decode_image(load_image(reference, pointer), limits, encoder.enough))
         vectors += list(encoder.encode_images(pictures))
     return vectors

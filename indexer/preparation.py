@@ -86,7 +86,7 @@ def draft(item: NewItem, known: StoredItem | None, encoder: Encoder, limits: Ima
     kept = _kept(item, sha256, known, given)
     pixels, mime = None, known.item.image_type if known else None
     if item.image is not None and "image" not in kept:
-        picture = decode_image(item.image, limits)
+        picture = decode_image(item.image, limits, encoder.enough)
         mime = image_type(item.image)
         pixels = None if "image" in given else encoder.preprocess(picture)
     embed_text = _has_words(item.text) and "text" not in kept and "text" not in given

@@ -47,6 +47,9 @@ class Encoder(Protocol):
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture as the model was trained: uint8 [height, width, 3]."""
 
+    def enough(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) to which a picture of `size` may be scaled while it is decoded for `preprocess`."""
+
     def region(self, size: tuple[int, int]) -> Region:
         """Where what `preprocess` gives lies in a picture of `size` (width, height)."""
 
@@ -124,6 +127,10 @@ class DualEncoder:
             uint8 [height, width, 3].
         """
         return self.manifest.preprocessing.pixels(image)
+
+    def enough(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) to which a picture of `size` may be scaled while it is decoded for `preprocess`."""
+        return self.manifest.preprocessing.enough(size)
 
     def region(self, size: tuple[int, int]) -> Region:
         """Where what `preprocess` gives lies in a picture of `size` (width, height)."""

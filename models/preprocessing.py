@@ -4,6 +4,7 @@ Resize and crop happen here; scaling to [0, 1], mean and standard deviation are 
 """
 
 from collections.abc import Callable
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 _MAX_ASPECT = 8
 """Beyond this ratio of the sides the ends, which the centre crop drops, are cut off before resizing: a picture
 of 1 x 50,000,000 pixels would otherwise become 224 x 11,200,000,000."""
+
+_DETAIL = 2.5
+"""How much larger than what `pixels` gives a picture is still worth decoding: docs/adr/0013-scaled-jpeg-decoding.md."""
 
 
 class Region(NamedTuple):
@@ -88,6 +92,12 @@ class Preprocessing(BaseModel):
             case _:
                 return np.asarray(self._resize(image, self.size))
 
+    def enough(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) from which `pixels` gives what it gives from `size`, as far as an encoder can tell."""
+        # Only after decoding it is known whether EXIF turns the picture.
+        surplus = min(map(self._reduction, (size, size[::-1]))) / _DETAIL
+        return size if surplus <= 1 else (ceil(size[0] / surplus), ceil(size[1] / surplus))
+
     def region(self, size: tuple[int, int]) -> Region:
         """Where the pixels that `pixels` gives lie in a picture of `size` (width, height)."""
         if self.resize_mode == "squash":
@@ -121,6 +131,13 @@ class Preprocessing(BaseModel):
     def _kept(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """What is scaled of a picture: left, top, right, bottom in pixels."""
         return _limit_aspect(size) if self.resize_mode == "shortest" else (0, 0, *size)
+
+    def _reduction(self, size: tuple[int, int]) -> float:
+        """How many times smaller a picture becomes, along the side where it shrinks less."""
+        left, top, right, bottom = self._kept(size)
+        kept = right - left, bottom - top
+        width, height = self.size[::-1] if self.resize_mode == "squash" else self._scaled(kept)
+        return min(kept[0] / width, kept[1] / height)
 
     def _scaled(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) to which a picture of `size` is scaled before it is cropped or padded."""

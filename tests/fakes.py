@@ -39,6 +39,9 @@ class FakeEncoder:
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB").resize((8, 8)))
 
+    def enough(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size
+
     def region(self, size: tuple[int, int]) -> Region:
         return Region(0, 0, 1, 1)
 

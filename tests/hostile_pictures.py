@@ -69,7 +69,8 @@ def png_rgb16(values: np.ndarray) -> bytes:
 
 def whole() -> dict[str, bytes]:
     """Undamaged pictures by name."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes(12)  # the second in which it was made
     palette = photo().quantize(16)
     grey16 = Image.fromarray(np.linspace(0, 65535, SIZE[0] * SIZE[1], dtype=np.uint16).reshape(SIZE[::-1]))
 
@@ -83,11 +84,11 @@ def whole() -> dict[str, bytes]:
         "jpeg YCCK": ycck(encode(photo("CMYK"), "JPEG")),
         "jpeg progressive": encode(photo(), "JPEG", progressive=True),
         "jpeg 4:4:4 with restarts": encode(photo(), "JPEG", subsampling=0, restart_marker_rows=1),
-        "jpeg with a profile": encode(photo(), "JPEG", icc_profile=profile),
+        "jpeg with a profile": encode(photo(), "JPEG", icc_profile=bytes(profile)),
         "jpeg with a comment": encode(photo(), "JPEG", comment=b"\xff\xd8\xff\xda" * 50),
         "mpo": encode(photo(), "MPO", save_all=True, append_images=more()),
         "png": encode(photo()),
-        "png with a profile": encode(photo(), icc_profile=profile),
+        "png with a profile": encode(photo(), icc_profile=bytes(profile)),
         "png alpha": encode(photo("RGBA")),
         "png grey": encode(photo("L")),
         "png grey alpha": encode(photo("LA")),

@@ -93,7 +93,7 @@ def _load(
         if term.text is not None:
             yield _Loaded(term)
         elif term.image is not None:
-            yield _Loaded(term, pixels=encoder.preprocess(decode_image(term.image, limits)))
+            yield _Loaded(term, pixels=encoder.preprocess(decode_image(term.image, limits, encoder.enough)))
         elif term.vector is not None:
             vector = check_vector(term.vector, encoder.dimension, _pointer(terms, number, "vector"))
             yield _Loaded(term, ready=EmbeddedTerm(term.weight, _everywhere(vector)))

@@ -93,3 +93,28 @@ def test_mutated_pictures_raise_an_image_error_or_decode() -> None:
             data[draw.randrange(len(data))] = draw.randrange(256)
         with contextlib.suppress(ImageError):
             decode_image(bytes(data[: draw.randint(1, len(data))]), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("enough", "decoded"),
+    [((301, 201), (301, 201)), ((151, 101), (301, 201)), ((150, 100), (151, 101)), ((10, 10), (38, 26))],
+)
+def test_a_jpeg_is_decoded_no_smaller_than_is_enough(enough: tuple[int, int], decoded: tuple[int, int]) -> None:
+    image = decode_image(encode(photo((301, 201)), "JPEG"), LIMITS, lambda size: enough)
+    assert (image.mode, image.size) == ("RGB", decoded)
+
+
+def test_other_formats_are_decoded_whole() -> None:
+    assert decode_image(encode(photo(), "PNG"), LIMITS, lambda size: (1, 1)).size == (60, 40)
+
+
+def test_a_jpeg_that_is_turned_is_turned_when_it_is_decoded_smaller() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode_image(encode(photo((64, 32)), "JPEG", exif=exif), LIMITS, lambda size: (32, 16)).size == (16, 32)
+
+
+def test_a_truncated_jpeg_is_refused_when_it_is_decoded_smaller() -> None:
+    data = encode(photo((301, 201)), "JPEG")
+    with pytest.raises(ImageUndecodable):
+        decode_image(data[: len(data) // 2], LIMITS, lambda size: (30, 20))

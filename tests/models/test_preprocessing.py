@@ -95,3 +95,21 @@ def test_the_region_of_a_crop_lies_within_and_of_padding_beyond_the_picture(
 def test_an_unknown_mode_raises(field: dict[str, str]) -> None:
     with pytest.raises(PreprocessingUnknown, match=next(iter(field.values()))):
         Preprocessing.from_open_clip({"size": 32, "mean": HALF, "std": HALF, **field})
+
+
+@given(
+    mode=st.sampled_from(["shortest", "longest", "squash"]),
+    sides=st.tuples(st.integers(1, 4000), st.integers(1, 4000)),
+    size=st.tuples(st.integers(8, 300), st.integers(8, 300)),
+)
+def test_what_is_enough_is_twice_as_large_as_what_the_model_sees_of_it(
+    mode: str, sides: tuple[int, int], size: tuple[int, int]
+) -> None:
+    preprocessing = make(mode, size)
+    enough = preprocessing.enough(sides)
+    if enough != sides:
+        seen = preprocessing.region(sides)
+        across, down = (seen.right - seen.left) * enough[0], (seen.bottom - seen.top) * enough[1]
+        assert all(small < whole for small, whole in zip(enough, sides, strict=True))
+        assert across >= 2 * size[1]
+        assert down >= 2 * size[0]
