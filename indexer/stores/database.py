@@ -37,7 +37,7 @@ from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
 SCHEMA_VERSION = 4
 _UPGRADABLE = (2, 3)
-"""Versions that lack whole tables only, which are made on opening."""
+"""Versions that lack whole tables and indexes only, which are made on opening."""
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
 _CHUNK = 10_000
@@ -102,6 +102,7 @@ items = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_pk", "id"),
+    Index("items_by_collection", "collection_pk"),  # ends with the primary key, as every index does
     sqlite_autoincrement=True,
 )
 
@@ -331,4 +332,6 @@ def _prepare_schema(engine: Engine, path: Path) -> None:
                 "use the version that made it, or another data folder"
             )
         metadata.create_all(connection)
+        for index in items.indexes:  # which are not made for a table that is there already
+            index.create(connection, checkfirst=True)
         connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from indexer.collection import Collection
 from indexer.collections import Collections
@@ -389,6 +390,29 @@ def test_a_catalogue_of_another_version_is_refused_and_left_alone(open_folder: O
         connection.exec_driver_sql("PRAGMA user_version=2")
     engine.dispose()
     open_folder()
+
+
+def test_pages_are_read_without_sorting_in_an_older_data_folder_too(open_folder: Open, tmp_path: Path) -> None:
+    open_folder().close()
+    with sqlite3.connect(tmp_path / "data" / "catalogue.db") as connection:
+        connection.executescript("DROP INDEX items_by_collection; PRAGMA user_version=3")
+    collection = open_folder().get("default")
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        asked.append((statement, parameters))
+
+    try:
+        collection.items(10)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+    with sqlite3.connect(tmp_path / "data" / "catalogue.db") as connection:
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {query}", values).fetchall() for query, values in asked]
+    steps = [step for plan in plans for *_, step in plan]
+    assert any("items_by_collection" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
 
 
 @pytest.mark.parametrize(
