@@ -235,7 +235,7 @@ class Plan(NamedTuple):
 class Hit:
     """One found item; `scores` are cosines per modality, and bm25 where words were looked for.
 
-    `score` is on the cosine scale of the primary target; in lexical mode bm25; of ranks what `fusion.reciprocal` gives.
+    `score` is on the cosine scale of the primary target; in lexical mode bm25; of ranks their reciprocals' mean.
     """
 
     id: str

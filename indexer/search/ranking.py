@@ -86,7 +86,7 @@ class Question:
 
             return Ranking(rank_items, {})
         sources = self._sources(indexes, items, effort)
-        ranks = reciprocal.rank_items(sources, self.own)
+        ranks = reciprocal.ranks_of(sources, self.own)
         best = reciprocal.fuse_ranks(ranks, sources, self.weights)
         effort.count(len(best.items))
         return Ranking(lambda some, wanted: best.among(some, wanted).pairs, ranks)

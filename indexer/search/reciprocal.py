@@ -21,7 +21,7 @@ Ranks = Mapping[Signal, NDArray[np.int64]]
 """The items that have a rank, best first."""
 
 
-def rank_items(sources: Mapping[Signal, Source], own: NDArray[np.int64]) -> Ranks:
+def ranks_of(sources: Mapping[Signal, Source], own: NDArray[np.int64]) -> Ranks:
     """The best of each signal, down to `DEPTH`.
 
     Args:
