@@ -11,7 +11,8 @@ IndexerError
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
-└── DataFolderInUse         └── FilterInvalid
+├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
+└── GenerationConflict      └── GenerationIncomplete
 """
 
 import re
@@ -86,6 +87,18 @@ class FilterInvalid(IndexerError):
 
 class FingerprintMismatch(IndexerError):
     """Vectors of another model than the collection's."""
+
+
+class GenerationConflict(IndexerError):
+    """It is not, or is, the active generation, or does not answer."""
+
+
+class GenerationIncomplete(IndexerError):
+    """It lacks vectors of items that the active generation has."""
+
+
+class GenerationNotFound(IndexerError):
+    """No generation of that number."""
 
 
 class ImageFetchFailed(IndexerError):

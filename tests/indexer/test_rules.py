@@ -412,9 +412,9 @@ def test_under_another_model_texts_and_pictures_are_embedded_again(
     watch(collection, "item", terms=(Term(item="seen"),))
     watch(collection, "vector", terms=(Term(vector=[1.0] * 16),))
     other = FakeEncoder(dimension=8, fingerprint="0" * 64)
-    rules = Rules(collection._catalogue._database, collection._catalogue, collection._row, other, collection.limits)
+    generation = collection.generations.follow("other", other)
 
-    judged = rules.judge({"a": {"text": other.encode_texts(["red"]).vectors[0]}})
+    judged = collection.rules.judge({"a": {"text": other.encode_texts(["red"]).vectors[0]}}, generation)
 
     assert {match.criterion.rule for match in judged.matches["a"]} == {"text", "picture"}
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == ["item", "vector"]
