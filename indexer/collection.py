@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
+RECENT_QUERIES = 100
+"""Kept to compare models by."""
 
 
 class Collection:
@@ -84,6 +87,8 @@ class Collection:
             return Generation(row, catalogue, folder, encoder, limits, self._columns, self._writes, self._check_open)
 
         store = GenerationStore(database)
+        self.recent_queries: deque[str] = deque(maxlen=RECENT_QUERIES)
+        """Texts that were searched for, the latest last; in memory only."""
         self.generations = Generations(store, catalogue, row, encoder_of, open_, self._writes)
         self.rules = Rules(database, catalogue, limits, lambda: self.generations.active)
 
@@ -149,6 +154,10 @@ class Collection:
     def known(self, ids: Sequence[str]) -> dict[str, StoredItem]:
         """The stored items with these ids, those there are; see `store`."""
         return self._catalogue.items(self._row.pk, ids)
+
+    def stored(self, pks: Sequence[int]) -> dict[int, StoredItem]:
+        """The stored items with these primary keys, those there are."""
+        return self._catalogue.items_by_pk(pks)
 
     def store(
         self,
@@ -256,6 +265,8 @@ class Collection:
         Raises:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.query.embed_terms`.
         """
+        if len(request.terms) == 1 and (text := request.terms[0].text):
+            self.recent_queries.append(text)
         return self.generations.get(request.generation).searcher.search(request)
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:

@@ -12,7 +12,8 @@ IndexerError
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
 ├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
-└── GenerationConflict      └── GenerationIncomplete
+├── GenerationConflict      ├── GenerationIncomplete  ├── GenerationUnfit
+└── OriginalChanged
 """
 
 import re
@@ -97,6 +98,10 @@ class GenerationIncomplete(IndexerError):
     """It lacks vectors of items that the active generation has."""
 
 
+class GenerationUnfit(IndexerError):
+    """Its vectors must not answer."""
+
+
 class GenerationNotFound(IndexerError):
     """No generation of that number."""
 
@@ -111,6 +116,10 @@ class ItemInvalid(IndexerError):
 
 class ItemNotFound(IndexerError):
     """No item of that id in the collection."""
+
+
+class OriginalChanged(IndexerError):
+    """The address of a picture gives another one now."""
 
 
 class OriginalMissing(IndexerError):

@@ -98,6 +98,7 @@ def _search(
         facets=tuple(options.facets),
         group_by=options.group_by,
         group_size=options.group_size,
+        generation=options.generation,
     )
     result = collection.search(request)
     asked = {"facets": _facets(result)} if options.facets else {}

@@ -95,6 +95,11 @@ class SearchOptions(Page):
         default=None, description="A field of whose every value at most `group_size` items are hits."
     )
     group_size: int = Field(default=1, ge=1, le=100)
+    generation: int | None = Field(
+        default=None,
+        ge=1,
+        description="Which generation is to answer, so that pages and vectors are of one model; 409 if it does not.",
+    )
 
 
 class SearchBody(SearchOptions):

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from indexer.collection import Collection
 from indexer.errors import IndexerError, ItemInvalid, RowInvalid, RowRefused, error_code
+from indexer.ingest.loading import is_address
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
 from indexer.preparation import Draft, Encoders, Prepared, draft, embed
@@ -132,7 +133,8 @@ def _fetch(load_image: LoadImage, row: Row | BadRow) -> Entry:
     except OSError as error:
         fault = RowInvalid(f"the picture cannot be read: {error.strerror}")
     else:
-        return Entry(row.number, row.id, NewItem(row.id, image, row.text, row.metadata))
+        source = row.image if is_address(row.image) else None
+        return Entry(row.number, row.id, NewItem(row.id, image, row.text, row.metadata, source_url=source))
     without = NewItem(row.id, None, row.text, row.metadata, keep_image=True)
     return Entry(row.number, row.id, without, fault)
 

@@ -103,7 +103,7 @@ class GenerationStore:
     def count_missing(self, row: CollectionRow, active: CollectionRow, after_seq: int = 0) -> int:
         """How many such items there are, by those vectors of the active generation with a higher sequence number."""
         lacking = _lacking(row, active).where(vectors.c.seq > after_seq)
-        query = select(func.count(func.distinct(lacking.selected_columns.item_pk)))
+        query = lacking.with_only_columns(func.count(func.distinct(vectors.c.item_pk)))
         with self._database.read() as connection:
             return connection.execute(query).scalar_one()
 

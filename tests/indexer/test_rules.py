@@ -23,6 +23,7 @@ from indexer.errors import (
     RuleNotFound,
     VectorInvalid,
 )
+from indexer.generation import Generation
 from indexer.rules import rules as rules_module
 from indexer.rules.judgement import Criterion, Judge, Judgement
 from indexer.rules.rules import PutRule, Rules
@@ -321,8 +322,8 @@ def test_a_rule_deleted_while_an_item_is_judged_leaves_no_flag(
 ) -> None:
     judge = Rules.judge
 
-    def judge_and_delete(self: Rules, items: Any) -> Judgement:
-        judged = judge(self, items)
+    def judge_and_delete(self: Rules, items: Any, generation: Generation) -> Judgement:
+        judged = judge(self, items, generation)
         self.delete("red")
         return judged
 
