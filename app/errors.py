@@ -127,6 +127,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.FileCorrupt: (503, "model-unavailable"),
     model_errors.PreprocessingUnknown: (503, "model-unavailable"),
     model_errors.DeviceUnavailable: (503, "model-unavailable"),
+    model_errors.EncoderOverloaded: (503, "overloaded"),
     model_errors.ExportFailed: (500, "internal-error"),
     model_errors.TrainingFailed: (500, "internal-error"),
     model_errors.ImageUndecodable: (422, "image-undecodable"),

@@ -183,7 +183,7 @@ def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _decode(collection: Collection, entries: Sequence[Entry]) -> Chunk:
     """Compare with what is stored; decode and resize the pictures that changed."""
     known = collection.known([entry.id for entry in entries if entry.item])
-    encoders = collection.generations.encoders
+    encoders = {pk: encoder.bulk for pk, encoder in collection.generations.encoders.items()}
     drafts: list[Draft] = []
     looked_at = [
         _draft(entry, known.get(entry.id), encoders=encoders, limits=collection.limits, drafts=drafts)

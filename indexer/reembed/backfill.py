@@ -172,7 +172,7 @@ def _draft(gap: Gap, generation: Generation, limits: ImageLimits) -> tuple[Gap, 
 
 
 def _embed(generation: Generation, chunk: Chunk) -> Chunk:
-    prepared = embed(chunk.drafts, {generation.pk: generation.encoder})
+    prepared = embed(chunk.drafts, {generation.pk: generation.encoder.bulk})
     failed = {id_: made.error for id_, made in prepared.items() if isinstance(made, Failed)}
     gaps = [replace(gap, error=failed.get(gap.stored.item.id, gap.error)) for gap in chunk.gaps]
     return Chunk(gaps, (), prepared)
