@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from threading import Lock
+from weakref import WeakValueDictionary
 
 from app.settings import Settings
 from models.encoder import DualEncoder, Encoder
@@ -12,13 +13,15 @@ OpenEncoder = Callable[[str], Encoder]
 
 
 class Encoders:
-    """Opens each model once, on the device of the settings."""
+    """Opens each model once, on the device of the settings, and closes those that nobody uses, but for the latest."""
 
     def __init__(self, settings: Settings, store: ModelStore) -> None:
         self._settings = settings
         self._store = store
         self._lock = Lock()
-        self._opened: dict[tuple[str, str], Encoder] = {}
+        self._opened: WeakValueDictionary[tuple[str, str], DualEncoder] = WeakValueDictionary()
+        # So that requests for a model of no collection do not load it each time.
+        self._latest: DualEncoder | None = None
 
     def __call__(self, name: str) -> Encoder:
         """The encoder of a model; the first call loads it.
@@ -29,6 +32,9 @@ class Encoders:
         settings, folder = self._settings, self._store.folder(name)
         with self._lock:
             key = (name, settings.device)
-            if key not in self._opened:
-                self._opened[key] = DualEncoder.open(folder, device=settings.device, threads=settings.threads)
-            return self._opened[key]
+            encoder = self._opened.get(key)
+            if encoder is None:
+                encoder = DualEncoder.open(folder, device=settings.device, threads=settings.threads)
+                self._opened[key] = encoder
+            self._latest = encoder
+            return encoder

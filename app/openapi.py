@@ -18,7 +18,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _MEANINGS = {
     400: "Not a request that can be read.",
     401: "No API key, or a wrong one.",
-    404: "No such collection, item, watch rule or model.",
+    404: "No such collection, generation, item, watch rule or model.",
     409: "In conflict with what is there.",
     413: "The body or a picture is too large.",
     415: "The body is of a type that is not read here.",

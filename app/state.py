@@ -13,10 +13,13 @@ from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching.fetcher import Fetcher
 from indexer.fetching.objects import ObjectStores
-from indexer.ingest.job import KIND, IngestJob
+from indexer.ingest.job import KIND as INGEST
+from indexer.ingest.job import IngestJob
 from indexer.ingest.loading import PictureLoader
 from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
+from indexer.reembed.job import KIND as REEMBED
+from indexer.reembed.job import ReembedJob
 from indexer.rules.webhooks import Webhooks
 from indexer.stores.url_versions import UrlVersions
 from models.store import ModelStore
@@ -73,8 +76,15 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
         ingest = IngestJob(locations, pictures, pictures.remember)
-        jobs = Jobs(collections, {KIND: ingest}, settings.running_jobs, ingest.clean_up)
-        locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == KIND)
+        reembed = ReembedJob(collections, encoder_of, pictures)
+        clean_up = {INGEST: ingest.clean_up, REEMBED: reembed.clean_up}
+        jobs = Jobs(
+            collections,
+            {INGEST: ingest, REEMBED: reembed},
+            settings.running_jobs,
+            lambda job: clean_up[job.kind](job),
+        )
+        locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
         with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(settings, store, encoder_of, collections, fetcher, jobs, locations, pictures)

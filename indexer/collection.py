@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,12 +13,12 @@ from PIL import Image
 from sqlalchemy import Connection
 
 from indexer.cursors import decode_cursor, encode_cursor
-from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
-from indexer.index.compaction import Compaction
+from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound, OriginalMissing
+from indexer.generation import Generation
+from indexer.generations import EncoderOf, Generations
 from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
-from indexer.quality.reports import QualityReports
 from indexer.quality.selection import Method, Points, select
 from indexer.rules.judgement import Judgement
 from indexer.rules.rules import Rules
@@ -25,9 +26,10 @@ from indexer.search.columns import Columns
 from indexer.search.embedding import embed_terms
 from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
-from indexer.search.searcher import Searcher, fits
+from indexer.search.searcher import fits
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
-from indexer.stores.database import chunks
+from indexer.stores.database import Database, chunks
+from indexer.stores.generations import GenerationStore
 from indexer.stores.originals import Originals
 from indexer.types import (
     MODALITIES,
@@ -57,6 +59,8 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
+RECENT_QUERIES = 100
+"""Kept to compare models by."""
 
 
 class Collection:
@@ -65,27 +69,40 @@ class Collection:
     def __init__(
         self,
         row: CollectionRow,
+        database: Database,
         catalogue: Catalogue,
         originals: Originals,
         index_folder: Path,
-        encoder: Encoder,
+        encoder_of: EncoderOf,
         limits: ImageLimits,
-        rules: Rules,
     ) -> None:
-        self._row, self._catalogue, self._originals = row, catalogue, originals
-        self.encoder, self.limits, self.rules = encoder, limits, rules
+        self._catalogue, self._originals, self.limits = catalogue, originals, limits
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
-        self._indexes: dict[Modality, VectorIndex] = {
-            modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
-        }
-        self._compaction = Compaction(row.name, self._indexes.values(), self._writes, self._closed)
         self._columns = Columns(partial(catalogue.metadata, row.pk))
         self._count = catalogue.count_items(row.pk)  # SQLite counts one by one, which no search should wait for
         self._texts = catalogue.texts(row.pk)
-        self._searcher = Searcher(row, catalogue, self._indexes, self._columns, lambda: self._count, encoder, limits)
-        self._quality = QualityReports(row, catalogue, self._indexes, self._writes, self._check_open)
+
+        def open_(row: CollectionRow, encoder: Encoder) -> Generation:
+            folder = index_folder / str(row.generation_pk)
+            return Generation(
+                row,
+                catalogue,
+                folder,
+                encoder,
+                limits,
+                self._columns,
+                count_items=lambda: self._count,
+                writes=self._writes,
+                check_open=self._check_open,
+            )
+
+        store = GenerationStore(database)
+        self.recent_queries: deque[str] = deque(maxlen=RECENT_QUERIES)
+        """Texts that were searched for, the latest last; in memory only."""
+        self.generations = Generations(store, catalogue, row, encoder_of, open_, self._writes)
+        self.rules = Rules(database, catalogue, limits, lambda: self.generations.active)
 
     @property
     def name(self) -> str:
@@ -103,24 +120,25 @@ class Collection:
         return self._row.settings
 
     @property
-    def generation(self) -> int:
-        """Number of the active generation."""
-        return self._row.generation
+    def encoder(self) -> Encoder:
+        """The model of the active generation."""
+        return self.generations.active.encoder
 
     def info(self) -> CollectionInfo:
         """Counts, the model and the state of the index."""
-        sizes = [index.sizes for index in self._indexes.values()]
+        active = self.generations.active
+        sizes = [index.sizes for index in active.indexes.values()]
         main, delta, memory = (sum(column) for column in zip(*sizes, strict=True))
         return CollectionInfo(
             name=self.name,
-            settings=self.settings,
-            fingerprint=self._row.fingerprint,
-            dimension=self._row.dimension,
-            generation=self.generation,
+            settings=active.row.settings,
+            fingerprint=active.row.fingerprint,
+            dimension=active.row.dimension,
+            generation=active.number,
             items=self._count,
-            vectors={modality: index.count for modality, index in self._indexes.items()},
+            vectors={modality: index.count for modality, index in active.indexes.items()},
             index=IndexInfo("flat", main, delta, memory),
-            created_at=self._row.created_at,
+            created_at=active.row.created_at,
         )
 
     # Writing
@@ -149,6 +167,10 @@ class Collection:
         """The stored items with these ids, those there are; see `store`."""
         return self._catalogue.items(self._row.pk, ids)
 
+    def stored(self, pks: Sequence[int]) -> dict[int, StoredItem]:
+        """The stored items with these primary keys, those there are."""
+        return self._catalogue.items_by_pk(pks)
+
     def store(
         self,
         new: Sequence[NewItem],
@@ -168,8 +190,8 @@ class Collection:
             settled = {**prepared, **judged.rejected}
             with self._writes:
                 self._check_open()
-                # Embedding is slow and runs without the lock, so another write may have come in between.
-                if self._catalogue.content_hashes(self._row.pk, ids) == _hashes(known):
+                # Embedding is slow and runs without the lock: another write, or a generation, may have come in between.
+                if self._ready(prepared) and self._catalogue.content_hashes(self.pk, ids) == _hashes(known):
                     outcomes = {id_: _outcome(settled.get(id_), id_ in known) for id_ in ids}
                     changes = [made for made in settled.values() if isinstance(made, Prepared)]
                     self._commit(
@@ -179,8 +201,8 @@ class Collection:
                     )
                     break
             known = self.known(ids)
-            prepared = prepare(new, known, self.encoder, self.limits)
-        self._compaction.run_if_needed()
+            prepared = prepare(new, known, self.generations.encoders, self.limits)
+        self._compact_if_needed()
         return outcomes
 
     def delete(
@@ -202,7 +224,7 @@ class Collection:
             self._take_over(written)
         # Without the lock: a compaction that runs needs it to end.
         self._originals.remove(pictures, self._catalogue.referenced_images)
-        self._compaction.run_if_needed()
+        self._compact_if_needed()
         return deleted
 
     def delete_matching(self, filter_: Filter) -> int:
@@ -255,14 +277,26 @@ class Collection:
         Raises:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
-        return self._searcher.search(request)
+        if len(request.terms) == 1 and (text := request.terms[0].text):
+            self.recent_queries.append(text)
+        return self.generations.get(request.generation).searcher.search(request)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """Search for each request, in order: its result, or why it could not be embedded.
 
-        All are embedded together, and their hits read together.
+        All that one generation answers are embedded together, and their hits read together.
         """
-        return self._searcher.search_batch(requests)
+        outcomes: dict[int, SearchOutcome] = {}
+        asked: dict[Generation, list[int]] = {}
+        for place, request in enumerate(requests):
+            try:
+                asked.setdefault(self.generations.get(request.generation), []).append(place)
+            except GenerationConflict as error:
+                outcomes[place] = error
+        for generation, places in asked.items():
+            found = generation.searcher.search_batch([requests[place] for place in places])
+            outcomes.update(zip(places, found, strict=True))
+        return [outcomes[place] for place in range(len(requests))]
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
         """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.
@@ -270,9 +304,10 @@ class Collection:
         Raises:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
-        embedded = embed_terms(terms, self.encoder, self.limits, self._catalogue, self._row)
+        active = self.generations.active
+        embedded = embed_terms(terms, active.encoder, self.limits, self._catalogue, active.row)
         query = mean_vector([term.embeddings["image"] for term in embedded], [term.weight for term in embedded])
-        return occlusion_map(self.encoder.preprocess(picture), query, self.encoder)
+        return occlusion_map(active.encoder.preprocess(picture), query, active.encoder)
 
     def select(self, k: int, method: Method, filter_: Filter | None = None) -> list[Representative]:
         """At most k items that cover the collection, the most telling first; see `indexer.quality.selection.select`.
@@ -282,7 +317,8 @@ class Collection:
         """
         among = None if filter_ is None else self._columns.select(filter_).items.pks
         with self._writes:
-            image, text = (self._indexes[modality].snapshot() for modality in MODALITIES)
+            indexes = self.generations.active.indexes
+            image, text = (indexes[modality].snapshot() for modality in MODALITIES)
         chosen = select(Points(image, text, among), k, method, self._check_open)
         stored = self._catalogue.items_by_pk([one.item for one in chosen])
         return [
@@ -297,18 +333,18 @@ class Collection:
     def verify(self) -> list[str]:
         """Compare the index with the catalogue, vector by vector and word by word; empty when they are equal."""
         with self._writes:
-            vectors = [problem for index in self._indexes.values() for problem in index.problems()]
+            vectors = [problem for index in self._open_indexes() for problem in index.problems()]
             return vectors + self._texts.problems()
 
     @property
     def segments(self) -> int:
         """Number of built segments."""
-        return sum(index.segments for index in self._indexes.values())
+        return sum(index.segments for index in self._open_indexes())
 
     @property
     def unusable(self) -> list[str]:
         """What was wrong with segments that were found on disk; the catalogue was read instead of them."""
-        return [reason for index in self._indexes.values() for reason in index.unusable]
+        return [reason for index in self._open_indexes() for reason in index.unusable]
 
     def quality(self, offset: int, limit: int, duplicate_threshold: float = NEAR_DUPLICATE) -> Quality:
         """What is wrong with the catalogue; reads all vectors unless nothing was written since the last call.
@@ -317,11 +353,12 @@ class Collection:
             offset, limit: Which of the worst pairs and of the largest groups, of each at most the first 1,000.
             duplicate_threshold: Cosine from which two pictures are near duplicates.
         """
-        return self._quality.report(duplicate_threshold).page(offset, limit)
+        return self.generations.active.quality.report(duplicate_threshold).page(offset, limit)
 
     def compact(self) -> None:
         """Merge each index into one segment without hidden vectors; searches and writes go on."""
-        self._compaction.run()
+        for generation in self.generations.open:
+            generation.compaction.run()
 
     def rebuild(self, report: Callable[[int], None] = lambda _: None) -> None:
         """Drop each index and build it anew from the catalogue; writes and searches wait.
@@ -329,14 +366,15 @@ class Collection:
         Args:
             report: Told how many more vectors are built each time that it is called.
         """
-        self._compaction.rebuild(report)
+        for generation in self.generations.open:
+            generation.compaction.rebuild(report)
         with self._writes:
-            self._catalogue.rebuild_texts(self._row.pk)
+            self._catalogue.rebuild_texts(self.pk)
 
     def close(self) -> None:
         """Take no more writes and end a running compaction; returns when both have come to rest."""
         self._closed.set()
-        self._compaction.come_to_rest()
+        self.generations.close()
         with self._writes:
             pass
 
@@ -356,7 +394,7 @@ class Collection:
         failed = {item.id: Failed(item.id, error) for item in items if (error := check_id(item.id))}
         new = [item for item in items if item.id not in failed]
         known = self.known([item.id for item in new])
-        prepared = prepare(new, known, self.encoder, self.limits)
+        prepared = prepare(new, known, self.generations.encoders, self.limits)
         outcomes = self.store(new, known, prepared)
         truncated = {id_ for id_, made in prepared.items() if isinstance(made, Prepared) and made.truncated}
         return failed | self._describe(outcomes, truncated)
@@ -365,15 +403,17 @@ class Collection:
         """What the watch rules say of items that are about to be written, by the vectors they will then have."""
         if not self.rules.any():
             return Judgement({})
+        active = self.generations.active
         changes = [made.change for made in prepared.values() if isinstance(made, Prepared)]
         partly_new = [known[change.id].pk for change in changes if change.kept]
-        stored = self._catalogue.item_vectors(self._row.generation_pk, partly_new)
+        stored = self._catalogue.item_vectors(active.pk, partly_new)
         vectors: dict[str, dict[Modality, Vector]] = {}
         for change in changes:
             old = stored.get(known[change.id].pk, {}) if change.kept else {}
             kept = {modality: vector for modality, vector in old.items() if modality in change.kept}
-            vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in change.vectors.items()}
-        return self.rules.judge(vectors)
+            new = change.vectors.get(active.pk, {})
+            vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in new.items()}
+        return self.rules.judge(vectors, active)
 
     def _commit(
         self, prepared: Sequence[Prepared], known: Mapping[str, StoredItem], also: Callable[[Connection], None]
@@ -402,12 +442,7 @@ class Collection:
         except Exception:
             log.exception("the columns of %s missed a write and are read anew", self.name)
             self._columns.clear()
-        for modality, index in self._indexes.items():
-            try:
-                index.apply(written.added[modality], written.dropped[modality])
-            except Exception:
-                log.exception("the %s index of %s missed a write and is replayed", modality, self.name)
-                index.reload()
+        self.generations.take_over(written)
 
     def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
         stored = self.known(list(outcomes))
@@ -431,7 +466,7 @@ class Collection:
         scores: dict[str, float] = {}
         vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
         if "image" in vectors:
-            found = self._indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
+            found = self.generations.active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:
@@ -448,6 +483,22 @@ class Collection:
         if stored is None:
             raise ItemNotFound(f"no item {id_!r} in collection {self.name!r}")
         return stored
+
+    def _ready(self, prepared: Mapping[str, Prepared | Failed]) -> bool:
+        """Whether they were prepared for every generation that takes in what is written now."""
+        open_ = {generation.pk for generation in self.generations.open}
+        return all(open_ <= made.generations for made in prepared.values() if isinstance(made, Prepared))
+
+    def _open_indexes(self) -> list[VectorIndex]:
+        return [index for generation in self.generations.open for index in generation.indexes.values()]
+
+    def _compact_if_needed(self) -> None:
+        for generation in self.generations.open:
+            generation.compaction.run_if_needed()
+
+    @property
+    def _row(self) -> CollectionRow:
+        return self.generations.active.row
 
     def _check_open(self) -> None:
         if self._closed.is_set():

@@ -12,7 +12,6 @@ from typing import IO, Self
 
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
-from indexer.rules.rules import Rules
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
@@ -126,12 +125,11 @@ class Collections:
         """
         with self._changes:
             collection = self.get(name)
-            row = next(row for row in self._catalogue.collections() if row.name == name)
             del self._open[name]
             collection.close()
-            pictures = self._catalogue.delete_collection(row.pk)
+            pictures = self._catalogue.delete_collection(collection.pk)
             self.originals.remove(pictures, self._catalogue.referenced_images)
-            shutil.rmtree(self._index_folder(row).parent, ignore_errors=True)
+            shutil.rmtree(self._index_folder(collection.pk), ignore_errors=True)
             if name == DEFAULT:
                 self.put(DEFAULT, self._default_settings)
 
@@ -142,17 +140,20 @@ class Collections:
             self.put(DEFAULT, self._default_settings)
 
     def _open_collection(self, row: CollectionRow) -> Collection:
-        encoder = self._open_encoder(row.settings.model)
+        folder = self._index_folder(row.pk)
+        return Collection(row, self.database, self._catalogue, self.originals, folder, self._encoder_of, self._limits)
+
+    def _encoder_of(self, row: CollectionRow) -> Encoder:
+        encoder = self._open_encoder(row.model)
         if encoder.fingerprint != row.fingerprint:
             raise CollectionConflict(
-                f"collection {row.name!r} was embedded with model {row.settings.model!r} of fingerprint "
+                f"collection {row.name!r} was embedded with model {row.model!r} of fingerprint "
                 f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
             )
-        rules = Rules(self.database, self._catalogue, row, encoder, self._limits)
-        return Collection(row, self._catalogue, self.originals, self._index_folder(row), encoder, self._limits, rules)
+        return encoder
 
-    def _index_folder(self, row: CollectionRow) -> Path:
-        return self._data_dir / "index" / str(row.pk) / str(row.generation_pk)
+    def _index_folder(self, collection_pk: int) -> Path:
+        return self._data_dir / "index" / str(collection_pk)
 
 
 def _lock_folder(data_dir: Path) -> IO[str]:

@@ -11,7 +11,9 @@ IndexerError
 ├── JobNotFound             ├── JobConflict           ├── DeletesUnconfirmed
 ├── RuleNotFound            ├── RuleInvalid           ├── StorageUnavailable
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
-└── DataFolderInUse         └── FilterInvalid
+├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
+├── GenerationConflict      ├── GenerationIncomplete  ├── GenerationUnfit
+└── OriginalChanged
 """
 
 import re
@@ -88,6 +90,22 @@ class FingerprintMismatch(IndexerError):
     """Vectors of another model than the collection's."""
 
 
+class GenerationConflict(IndexerError):
+    """It is not, or is, the active generation, or does not answer."""
+
+
+class GenerationIncomplete(IndexerError):
+    """It lacks vectors of items that the active generation has."""
+
+
+class GenerationUnfit(IndexerError):
+    """Its vectors must not answer."""
+
+
+class GenerationNotFound(IndexerError):
+    """No generation of that number."""
+
+
 class ImageFetchFailed(IndexerError):
     """The picture's URL did not give a picture in time and size."""
 
@@ -98,6 +116,10 @@ class ItemInvalid(IndexerError):
 
 class ItemNotFound(IndexerError):
     """No item of that id in the collection."""
+
+
+class OriginalChanged(IndexerError):
+    """The address of a picture gives another one now."""
 
 
 class OriginalMissing(IndexerError):

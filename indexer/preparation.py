@@ -1,9 +1,14 @@
-"""From new items to changes: limits and safe decode, content hash, embedding of what is new."""
+"""From new items to changes: limits and safe decode, content hash, embedding of what is new.
+
+A picture is decoded once, and embedded for each generation that takes in what is written: `encoders` are theirs by the
+generation's primary key, the active one's first.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +25,9 @@ CHUNK = 32
 
 MAX_ID_LENGTH = 256
 
+Encoders: TypeAlias = Mapping[int, Encoder]
+"""The encoder of each generation that takes in what is written, by its primary key; the active one's first."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -27,11 +35,15 @@ class Draft:
 
     item: NewItem
     image_sha256: str | None
-    pixels: NDArray[np.uint8] | None
+    pixels: Mapping[int, NDArray[np.uint8]]
+    """What each generation is to embed, nothing where its vector is given or the picture is not new."""
     mime: str | None
-    embed_text: bool
+    texts: frozenset[int]
+    """Generations that are to embed the text."""
     given: dict[Modality, Vector]
+    """Vectors of the active generation that a client made."""
     kept: tuple[Modality, ...]
+    source_url: str | None
 
 
 @dataclass(frozen=True)
@@ -41,10 +53,12 @@ class Prepared:
     change: Change
     image: bytes | None
     truncated: bool
+    generations: frozenset[int]
+    """Those that it is ready for."""
 
 
 def prepare(
-    new: Sequence[NewItem], known: Mapping[str, StoredItem], encoder: Encoder, limits: ImageLimits
+    new: Sequence[NewItem], known: Mapping[str, StoredItem], encoders: Encoders, limits: ImageLimits
 ) -> dict[str, Prepared | Failed]:
     """Check, decode and embed items with different ids; only pictures and texts that changed are embedded.
 
@@ -56,17 +70,17 @@ def prepare(
         drafts = []
         for item in new[start : start + CHUNK]:
             try:
-                drafted = draft(item, known.get(item.id), encoder, limits)
+                drafted = draft(item, known.get(item.id), encoders, limits)
             except (ModelError, IndexerError) as error:
                 made[item.id] = Failed(item.id, error)
                 continue
             if drafted is not None:
                 drafts.append(drafted)
-        made.update(embed(drafts, encoder))
+        made.update(embed(drafts, encoders))
     return made
 
 
-def draft(item: NewItem, known: StoredItem | None, encoder: Encoder, limits: ImageLimits) -> Draft | None:
+def draft(item: NewItem, known: StoredItem | None, encoders: Encoders, limits: ImageLimits) -> Draft | None:
     """Check an item against what is stored of it, and decode and resize its picture; None when it is unchanged.
 
     Raises:
@@ -76,39 +90,45 @@ def draft(item: NewItem, known: StoredItem | None, encoder: Encoder, limits: Ima
     """
     if error := check_id(item.id):
         raise error
-    given = _given_vectors(item, encoder)
+    given = _given_vectors(item, next(iter(encoders.values())))
     _check_storable(item)
     sha256 = _image_sha256(item, known)
-    if sha256 is None and not _has_words(item.text) and not given:
+    if sha256 is None and not has_words(item.text) and not given:
         raise ItemInvalid("an item needs an image or a text that is not blank")
     if known and known.content_hash == content_hash(item, sha256):
         return None
     kept = _kept(item, sha256, known, given)
-    pixels, mime = None, known.item.image_type if known else None
+    pixels, mime = {}, known.item.image_type if known else None
     if item.image is not None and "image" not in kept:
-        picture = decode_image(item.image, limits, encoder.enough)
+        to_embed = _without_given(encoders, "image", given)
+        pixels = make_pixels(item.image, limits, to_embed)
         mime = image_type(item.image)
-        pixels = None if "image" in given else encoder.preprocess(picture)
-    embed_text = _has_words(item.text) and "text" not in kept and "text" not in given
-    return Draft(item, sha256, pixels, mime if sha256 else None, embed_text, given, kept)
+    embed_text = has_words(item.text) and "text" not in kept
+    texts = frozenset(_without_given(encoders, "text", given)) if embed_text else frozenset[int]()
+    same_picture = known is not None and known.item.image_sha256 == sha256
+    source_url = item.source_url or (known.source_url if known and same_picture else None)
+    return Draft(item, sha256, pixels, mime if sha256 else None, texts, given, kept, source_url)
 
 
-def embed(drafts: Sequence[Draft], encoder: Encoder) -> dict[str, Prepared | Failed]:
+def make_pixels(data: bytes, limits: ImageLimits, encoders: Encoders) -> dict[int, NDArray[np.uint8]]:
+    """Decode a picture, once, and resize it for each encoder; raises `ImageError`."""
+
+    def enough(size: tuple[int, int]) -> tuple[int, int]:
+        sizes = [encoder.enough(size) for encoder in encoders.values()]
+        return max((width for width, _ in sizes), default=1), max((height for _, height in sizes), default=1)
+
+    picture = decode_image(data, limits, enough)
+    return {generation: encoder.preprocess(picture) for generation, encoder in encoders.items()}
+
+
+def embed(drafts: Sequence[Draft], encoders: Encoders) -> dict[str, Prepared | Failed]:
     """Embed what is new in each draft, all of it together; by id what to write, or why it cannot be."""
-    pictures = [draft.pixels for draft in drafts if draft.pixels is not None]
-    texts = [draft.item.text or "" for draft in drafts if draft.embed_text]
-    image_vectors = iter(encoder.encode_pixels(pictures))
-    embedded = encoder.encode_texts(texts)
-    text_vectors = iter(zip(embedded.vectors, embedded.truncated.tolist(), strict=True))
-    made: dict[str, Prepared | Failed] = {}
-    for draft in drafts:
-        vectors, truncated = dict(draft.given), False
-        if draft.pixels is not None:
-            vectors["image"] = next(image_vectors)
-        if draft.embed_text:
-            vectors["text"], truncated = next(text_vectors)
-        made[draft.item.id] = _prepared(draft, vectors, truncated)
-    return made
+    active = next(iter(encoders))
+    embedded = {generation: _embed(drafts, generation, encoder) for generation, encoder in encoders.items()}
+    return {
+        draft.item.id: _prepared(draft, active, {pk: rows[number] for pk, rows in embedded.items()})
+        for number, draft in enumerate(drafts)
+    }
 
 
 def check_id(id_: str) -> ItemInvalid | None:
@@ -158,8 +178,14 @@ def _check_storable(item: NewItem) -> None:
             raise ItemInvalid(f"the {field} cannot be stored: {error}", f"/{field}") from error
 
 
-def _has_words(text: str | None) -> bool:
+def has_words(text: str | None) -> bool:
+    """Whether there is anything in a text to embed."""
     return bool(text and text.strip())
+
+
+def is_usable(vector: Vector) -> bool:
+    """One NaN (half precision can overflow) would make every mean over the collection NaN, and so every score."""
+    return bool(np.isfinite(vector).all() and vector.any())
 
 
 def _given_vectors(item: NewItem, encoder: Encoder) -> dict[Modality, Vector]:
@@ -184,23 +210,56 @@ def _kept(
         return ()
     same = {
         "image": sha256 is not None and sha256 == known.item.image_sha256,
-        "text": _has_words(item.text) and item.text == known.item.text,
+        "text": has_words(item.text) and item.text == known.item.text,
     }
     reusable = set(known.item.modalities) - known.given - given.keys()
     return tuple(modality for modality in MODALITIES if same[modality] and modality in reusable)
 
 
-def _prepared(draft: Draft, vectors: dict[Modality, Vector], truncated: bool) -> Prepared | Failed:
-    for modality, vector in vectors.items():
-        # One NaN (half precision can overflow) would make every mean over the collection NaN, and so every score.
-        if not np.isfinite(vector).all() or not vector.any():
+def _without_given(encoders: Encoders, modality: Modality, given: Mapping[Modality, Vector]) -> Encoders:
+    """Those that are to embed a modality: a client gives the vector of the active generation only."""
+    active = next(iter(encoders))
+    return {pk: encoder for pk, encoder in encoders.items() if pk != active or modality not in given}
+
+
+class _Embedded(NamedTuple):
+    vectors: dict[Modality, Vector]
+    truncated: bool
+
+
+def _embed(drafts: Sequence[Draft], generation: int, encoder: Encoder) -> list[_Embedded]:
+    """What one encoder makes of each draft."""
+    pictures = [draft.pixels[generation] for draft in drafts if generation in draft.pixels]
+    texts = [draft.item.text or "" for draft in drafts if generation in draft.texts]
+    image_vectors = iter(encoder.encode_pixels(pictures))
+    embedded = encoder.encode_texts(texts)
+    text_vectors = iter(zip(embedded.vectors, embedded.truncated.tolist(), strict=True))
+    rows = []
+    for draft in drafts:
+        vectors: dict[Modality, Vector] = {}
+        truncated = False
+        if generation in draft.pixels:
+            vectors["image"] = next(image_vectors)
+        if generation in draft.texts:
+            vectors["text"], truncated = next(text_vectors)
+        rows.append(_Embedded(vectors, truncated))
+    return rows
+
+
+def _prepared(draft: Draft, active: int, embedded: Mapping[int, _Embedded]) -> Prepared | Failed:
+    vectors = {pk: dict(row.vectors) for pk, row in embedded.items()}
+    vectors[active] |= draft.given
+    for modality, vector in vectors[active].items():
+        if not is_usable(vector):
             return Failed(
                 draft.item.id, ItemInvalid(f"the model makes no usable vector of this {modality}", f"/{modality}")
             )
-    return Prepared(_change(draft, vectors), draft.item.image, truncated)
+    # What a generation that is not active cannot embed is no reason to refuse the item.
+    usable = {pk: {m: vector for m, vector in row.items() if is_usable(vector)} for pk, row in vectors.items()}
+    return Prepared(_change(draft, usable), draft.item.image, embedded[active].truncated, frozenset(embedded))
 
 
-def _change(draft: Draft, vectors: dict[Modality, Vector]) -> Change:
+def _change(draft: Draft, vectors: Mapping[int, Mapping[Modality, Vector]]) -> Change:
     item = draft.item
     return Change(
         id=item.id,
@@ -208,6 +267,7 @@ def _change(draft: Draft, vectors: dict[Modality, Vector]) -> Change:
         metadata=item.metadata,
         image_sha256=draft.image_sha256,
         image_type=draft.mime,
+        source_url=draft.source_url,
         content_hash=content_hash(item, draft.image_sha256),
         vectors=vectors,
         kept=draft.kept,

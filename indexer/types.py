@@ -45,6 +45,8 @@ class NewItem:
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: Mapping[Modality, list[float]] | None = None
     fingerprint: str | None = None
+    source_url: str | None = None
+    """Where the image was fetched, so that it can be had again where originals are not stored."""
     keep_image: bool = False
     """Without an `image`, whether the stored one stays: it could not be had again, which is no wish to lose it."""
 
@@ -182,6 +184,8 @@ class SearchRequest:
     """Cosine from which an item's picture is a near duplicate of a better hit's, for which the item is no hit."""
     diversity: float = 0.0
     """From 0 (by score alone) to 1 (as different from those before as can be)."""
+    generation: int | None = None
+    """Which one is to answer; the active one, or a canary, if None."""
 
 
 class SignalShare(NamedTuple):
@@ -297,6 +301,30 @@ class IndexInfo:
     main: int
     delta: int
     memory_bytes: int
+
+
+GenerationState = Literal["active", "following", "resting"]
+
+
+@dataclass(frozen=True)
+class GenerationInfo:
+    """One generation of a collection.
+
+    The active one answers; one that follows takes in what is written beside it; one that rests keeps its vectors of
+    what has not changed since.
+    """
+
+    number: int
+    state: GenerationState
+    model: str
+    fingerprint: str
+    dimension: int
+    vectors: dict[Modality, int]
+    missing: int
+    """Items of which the active one has vectors that this one lacks."""
+    canary: float
+    """Share of the searches that it answers without being active."""
+    created_at: datetime
 
 
 @dataclass(frozen=True)

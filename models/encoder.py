@@ -1,6 +1,7 @@
 """`DualEncoder`: the two ONNX towers of one model, ready to embed pictures and texts."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -8,14 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.batching import Batcher, Lane
 from models.manifest import Manifest, read_manifest
 from models.preprocessing import Region
 from models.sessions import Device, Session
 from models.tokenizing import TextTokenizer
 
 MAX_IMAGES = 32
-MAX_TEXTS = 64
-"""Largest batches given to a tower, so that its memory is bounded."""
+"""Pictures that are held decoded at a time."""
+
+LARGEST_IMAGES: dict[Lane, int] = {"interactive": 16, "bulk": 16}
+LARGEST_TEXTS: dict[Lane, int] = {"interactive": 64, "bulk": 64}
+"""Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
+
+WAITING_IMAGES = 256
+WAITING_TEXTS = 2048
+"""Rows that may wait before more are refused."""
 
 
 class TextEmbeddings(NamedTuple):
@@ -53,6 +62,10 @@ class Encoder(Protocol):
     def region(self, size: tuple[int, int]) -> Region:
         """Where what `preprocess` gives lies in a picture of `size` (width, height)."""
 
+    @property
+    def bulk(self) -> "Encoder":
+        """The same model for work that nobody waits for: it goes after what is embedded here."""
+
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
 
@@ -64,13 +77,26 @@ class Encoder(Protocol):
 
 
 class DualEncoder:
-    """An exported model on one device. Thread-safe; build it with `DualEncoder.open`."""
+    """An exported model on one device. Thread-safe; build it with `DualEncoder.open`.
+
+    What is asked for at the same time by several threads goes through a tower together; see `models.batching`.
+    """
 
     def __init__(self, manifest: Manifest, image: Session, text: Session, tokenizer: TextTokenizer) -> None:
         self.manifest = manifest
-        self._image = image
-        self._text = text
+        self.providers = image.providers
+        """ONNX Runtime's execution providers in use, first choice first."""
+        self.images = Batcher(
+            lambda pictures: image.run(np.stack(pictures)), largest=LARGEST_IMAGES, most_waiting=WAITING_IMAGES
+        )
+        self.texts = Batcher(
+            lambda rows: text.run(self._pad(rows)),
+            bucket=self._bucket,
+            largest=LARGEST_TEXTS,
+            most_waiting=WAITING_TEXTS,
+        )
         self._tokenizer = tokenizer
+        self._lane: Lane = "interactive"
 
     @classmethod
     def open(cls, folder: Path, *, device: Device = "auto", threads: int = 0) -> "DualEncoder":
@@ -104,9 +130,11 @@ class DualEncoder:
         return self.manifest.logit_scale
 
     @property
-    def providers(self) -> list[str]:
-        """ONNX Runtime's execution providers in use, first choice first."""
-        return self._image.providers
+    def bulk(self) -> "DualEncoder":
+        """The same model for work that nobody waits for: it goes after what is embedded here."""
+        other = copy(self)
+        other._lane = "bulk"
+        return other
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Embed RGB pictures of any size.
@@ -142,10 +170,8 @@ class DualEncoder:
         Returns:
             float32 [n, dimension], unit length; [] gives shape (0, dimension).
         """
-        rows = [np.empty((0, self.dimension), dtype=np.float32)]
-        batches = (pixels[start : start + MAX_IMAGES] for start in range(0, len(pixels), MAX_IMAGES))
-        rows += [self._image.run(np.stack(batch)) for batch in batches]
-        return np.concatenate(rows)
+        vectors = self.images(pixels, self._lane)
+        return np.array(vectors, dtype=np.float32).reshape(-1, self.dimension)
 
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Embed texts of any length; texts of like length go through the tower together, so that padding is small."""
@@ -153,10 +179,13 @@ class DualEncoder:
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
-        for start in range(0, len(order), MAX_TEXTS):
-            chosen = order[start : start + MAX_TEXTS]
-            vectors[chosen] = self._text.run(self._pad([ids[index] for index in chosen]))
+        if len(order):
+            vectors[order] = self.texts([ids[index] for index in order], self._lane)
         return TextEmbeddings(vectors, truncated, lengths)
+
+    def _bucket(self, row: NDArray[np.int64]) -> int:
+        """Texts of one bucket are padded to at most twice their length."""
+        return len(row).bit_length() if self.manifest.dynamic_length else 0
 
     def _pad(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
         """[n, l]: l is the longest row, or the whole context where the tower attends to padding."""

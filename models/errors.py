@@ -6,6 +6,7 @@ ModelError
 ├── FileCorrupt             a file's SHA-256 is not the one in the manifest
 ├── PreprocessingUnknown    a resize mode or interpolation that Sightline does not implement
 ├── DeviceUnavailable       the requested execution provider is not installed
+├── EncoderOverloaded       more waits to be embedded than may
 ├── ExportFailed            the exported graph does not do what the original does
 ├── TrainingFailed          the training data or configuration cannot be used
 └── ImageError
@@ -40,6 +41,10 @@ class PreprocessingUnknown(ModelError):
 
 class DeviceUnavailable(ModelError):
     """The requested execution provider is not installed."""
+
+
+class EncoderOverloaded(ModelError):
+    """More waits to be embedded than may; it is worth trying again soon."""
 
 
 class ExportFailed(ModelError):

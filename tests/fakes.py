@@ -39,6 +39,10 @@ class FakeEncoder:
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB").resize((8, 8)))
 
+    @property
+    def bulk(self) -> "FakeEncoder":
+        return self
+
     def enough(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 

@@ -111,6 +111,7 @@ def request_of(
         group_size=options.group_size,
         collapse_duplicates=options.collapse_duplicates,
         diversity=options.diversity,
+        generation=options.generation,
     )
 
 

@@ -18,6 +18,7 @@ from app.schemas.base import (
 )
 from app.schemas.problem import Problem
 from indexer import types
+from indexer.fetching.images import is_url
 from indexer.types import Modality, Status
 
 
@@ -46,7 +47,8 @@ class ItemBody(Schema):
 
     def new_item(self, item_id: str, image: bytes | None) -> types.NewItem:
         """As the indexer takes it, with the picture that `image` refers to."""
-        return types.NewItem(item_id, image, self.text, self.metadata, self.vectors, self.fingerprint)
+        source = self.image if is_url(self.image or "") else None
+        return types.NewItem(item_id, image, self.text, self.metadata, self.vectors, self.fingerprint, source)
 
 
 class BatchItem(ItemBody):

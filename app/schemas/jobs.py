@@ -100,7 +100,7 @@ class Job(Schema):
     """A durable background task."""
 
     id: str
-    kind: str = Field(examples=["ingest"])
+    kind: str = Field(examples=["ingest", "reembed"])
     collection: str
     state: State
     progress: Progress
@@ -110,6 +110,9 @@ class Job(Schema):
     started_at: datetime | None
     finished_at: datetime | None
     error: JobError | None
+    report: JsonObject | None = Field(
+        default=None, description="What a re-embedding found out: both generations, measured and compared."
+    )
 
     @classmethod
     def of(cls, job: job_store.Job) -> "Job":
@@ -126,6 +129,7 @@ class Job(Schema):
             started_at=job.started_at,
             finished_at=job.finished_at,
             error=None if job.error is None else JobError(**job.error),
+            report=job.report,
         )
 
 

@@ -126,6 +126,11 @@ class SearchOptions(Page):
         le=1,
         description="0: by score alone; 1: as different from the hits before as can be (maximal marginal relevance).",
     )
+    generation: int | None = Field(
+        default=None,
+        ge=1,
+        description="Which generation is to answer, so that pages and vectors are of one model; 409 if it does not.",
+    )
 
     @model_validator(mode="after")
     def _collapses_few(self) -> Self:

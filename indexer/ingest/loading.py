@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from pathlib import Path
+from typing import TypeGuard
 
 from sqlalchemy import Connection
 
@@ -49,7 +50,7 @@ class PictureLoader:
                 return read_file(reference, self._limits)
             case str() if reference[:5].lower() == "data:":
                 return self._within_limit(decode_data_uri(reference, self._limits))
-            case str() if is_url(reference) or is_object_url(reference):
+            case str() if is_address(reference):
                 return self._fetch(reference)
             case _:
                 raise ItemInvalid("an image is a data: URI, an http(s) or object-store URL, or a file", "/image")
@@ -85,6 +86,11 @@ class PictureLoader:
         if len(data) > self._limits.max_bytes:
             raise ImageTooLarge(f"the picture has {len(data):,} bytes; at most {self._limits.max_bytes:,} are allowed")
         return data
+
+
+def is_address(reference: ImageReference | None) -> TypeGuard[str]:
+    """Whether a picture can be had again from where it is."""
+    return isinstance(reference, str) and (is_url(reference) or is_object_url(reference))
 
 
 def read_file(path: Path, limits: ImageLimits) -> bytes:

@@ -17,13 +17,15 @@ from sqlalchemy import Connection
 
 from indexer.collection import Collection
 from indexer.errors import IndexerError, ItemInvalid, RowInvalid, RowRefused, error_code
+from indexer.ingest.loading import is_address
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
-from indexer.preparation import Draft, Prepared, draft, embed
+from indexer.preparation import Draft, Encoders, Prepared, draft, embed
 from indexer.sources import BadRow, ImageReference, Row
 from indexer.stores.catalogue import StoredItem
 from indexer.types import Failed, NewItem, Outcome
 from models.errors import ImageError, ModelError
+from models.imaging import ImageLimits
 
 CHUNK_ROWS = 128
 CHUNK_BYTES = 32 * 2**20
@@ -74,6 +76,7 @@ class Chunk:
 
     entries: Sequence[Entry]
     known: Mapping[str, StoredItem]
+    encoders: Encoders
     drafts: Sequence[Draft]
     prepared: Mapping[str, Prepared | Failed]
 
@@ -110,7 +113,7 @@ def ingest(
         chunks = stages.background(_chunks(fetched), CHUNKS_AHEAD, "fetch")
         drafted = stages.parallel(partial(_decode, collection), chunks, workers=DECODERS, ahead=DECODERS)
         decoded = stages.background(drafted, CHUNKS_AHEAD, "decode")
-        embedded = stages.background(map(partial(_embed, collection), decoded), CHUNKS_AHEAD, "embed")
+        embedded = stages.background(map(_embed, decoded), CHUNKS_AHEAD, "embed")
         clock = time.monotonic()
         for chunk in embedded:
             now = time.monotonic()
@@ -130,7 +133,8 @@ def _fetch(load_image: LoadImage, row: Row | BadRow) -> Entry:
     except OSError as error:
         fault = RowInvalid(f"the picture cannot be read: {error.strerror}")
     else:
-        return Entry(row.number, row.id, NewItem(row.id, image, row.text, row.metadata))
+        source = row.image if is_address(row.image) else None
+        return Entry(row.number, row.id, NewItem(row.id, image, row.text, row.metadata, source_url=source))
     without = NewItem(row.id, None, row.text, row.metadata, keep_image=True)
     return Entry(row.number, row.id, without, fault)
 
@@ -179,20 +183,27 @@ def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _decode(collection: Collection, entries: Sequence[Entry]) -> Chunk:
     """Compare with what is stored; decode and resize the pictures that changed."""
     known = collection.known([entry.id for entry in entries if entry.item])
+    encoders = {pk: encoder.bulk for pk, encoder in collection.generations.encoders.items()}
     drafts: list[Draft] = []
-    looked_at = [_draft(collection, entry, known.get(entry.id), drafts) for entry in entries]
-    return Chunk(looked_at, known, drafts, {})
+    looked_at = [
+        _draft(entry, known.get(entry.id), encoders=encoders, limits=collection.limits, drafts=drafts)
+        for entry in entries
+    ]
+    return Chunk(looked_at, known, encoders, drafts, {})
 
 
-def _draft(collection: Collection, entry: Entry, known: StoredItem | None, drafts: list[Draft]) -> Entry:
+def _draft(
+    entry: Entry, known: StoredItem | None, *, encoders: Encoders, limits: ImageLimits, drafts: list[Draft]
+) -> Entry:
     """Add the entry's draft, where there is something to write; give the entry with what is wrong with it."""
     if entry.item is None:
         return entry
     try:
-        drafted = draft(entry.item, known, collection.encoder, collection.limits)
+        drafted = draft(entry.item, known, encoders, limits)
     except ImageError as fault:
         item = replace(entry.item, image=None, keep_image=True)
-        return _draft(collection, replace(entry, item=item, fault=fault), known, drafts)
+        without = replace(entry, item=item, fault=fault)
+        return _draft(without, known, encoders=encoders, limits=limits, drafts=drafts)
     except (IndexerError, ModelError) as error:
         # Without its picture nothing is left of the row: that is what is wrong with it.
         nothing_left = isinstance(error, ItemInvalid) and entry.fault is not None
@@ -202,8 +213,8 @@ def _draft(collection: Collection, entry: Entry, known: StoredItem | None, draft
     return entry
 
 
-def _embed(collection: Collection, chunk: Chunk) -> Chunk:
-    return replace(chunk, prepared=embed(chunk.drafts, collection.encoder), drafts=())
+def _embed(chunk: Chunk) -> Chunk:
+    return replace(chunk, prepared=embed(chunk.drafts, chunk.encoders), drafts=())
 
 
 def _write(collection: Collection, chunk: Chunk, on_chunk: OnChunk, seconds: float, *, strict: bool) -> None:

@@ -1,4 +1,4 @@
-"""Jobs run here: one at a time per collection, resumed after a restart from the last committed chunk."""
+"""Jobs run here: one of a kind at a time per collection, resumed after a restart from the last committed chunk."""
 
 import logging
 import threading
@@ -73,7 +73,7 @@ class Jobs:
 
     Args:
         work: What each kind of job does.
-        running_at_once: Most jobs that run at a time; of one collection it is one.
+        running_at_once: Most jobs that run at a time; of one kind and collection it is one.
         on_end: Called after a job has ended, to remove what was kept for it; perhaps more than once.
     """
 
@@ -90,11 +90,11 @@ class Jobs:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._runs: dict[str, Run] = {}
-        self._workers: dict[int, threading.Thread] = {}
+        self._workers: dict[tuple[int, str], threading.Thread] = {}
 
     def __enter__(self) -> Self:
-        for collection_pk in self.store.waiting_collections():
-            self._wake(collection_pk)
+        for collection_pk, kind in self.store.waiting():
+            self._wake(collection_pk, kind)
         return self
 
     def __exit__(
@@ -129,7 +129,7 @@ class Jobs:
         """
         pk = self._collections.get(collection).pk
         job = self.store.add(NewJob(kind, collection, pk, request, idempotency_key))
-        self._wake(pk)
+        self._wake(pk, kind)
         return job
 
     def get(self, id_: str) -> Job:
@@ -174,24 +174,24 @@ class Jobs:
             return job
         return replace(job, error=run.trouble)
 
-    def _wake(self, collection_pk: int) -> None:
-        """See to it that somebody works on what a collection has to do."""
+    def _wake(self, collection_pk: int, kind: str) -> None:
+        """See to it that somebody works on what a collection has to do of a kind."""
         with self._lock:
-            if collection_pk in self._workers or self._stopping.is_set():
+            if (collection_pk, kind) in self._workers or self._stopping.is_set():
                 return
             worker = threading.Thread(
-                target=self._work_off, args=(collection_pk,), name=f"jobs-{collection_pk}", daemon=True
+                target=self._work_off, args=(collection_pk, kind), name=f"{kind}-{collection_pk}", daemon=True
             )
             worker.start()  # first: one that cannot be started is not there for the next job either
-            self._workers[collection_pk] = worker
+            self._workers[collection_pk, kind] = worker
 
-    def _work_off(self, collection_pk: int) -> None:
+    def _work_off(self, collection_pk: int, kind: str) -> None:
         while not self._stopping.is_set():
             try:
                 with self._lock:  # a job queued from now on finds this worker gone and starts another
-                    job = self.store.next_of(collection_pk)
+                    job = self.store.next_of(collection_pk, kind)
                     if job is None:
-                        del self._workers[collection_pk]
+                        del self._workers[collection_pk, kind]
                         return
                 if not self._take_slot():
                     return

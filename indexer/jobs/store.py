@@ -73,6 +73,8 @@ class Job:
     mapping: dict[str, Any] | None
     progress: Progress
     error: dict[str, str] | None
+    report: dict[str, Any] | None
+    """What it found out."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -149,11 +151,11 @@ class JobStore:
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
-    def waiting_collections(self) -> list[int]:
-        """Primary keys of the collections that have something to do."""
-        query = select(jobs.c.collection_pk).distinct().where(jobs.c.state.in_(UNFINISHED))
+    def waiting(self) -> list[tuple[int, str]]:
+        """Primary keys of the collections that have something to do, with the kinds of their jobs."""
+        query = select(jobs.c.collection_pk, jobs.c.kind).distinct().where(jobs.c.state.in_(UNFINISHED))
         with self._database.read() as connection:
-            return [pk for pk in connection.execute(query).scalars() if pk is not None]
+            return [(pk, kind) for pk, kind in connection.execute(query) if pk is not None]
 
     def unfinished(self) -> list[Job]:
         """The jobs that have something to do, in a collection that is still there."""
@@ -161,9 +163,9 @@ class JobStore:
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
-    def next_of(self, collection_pk: int) -> Job | None:
-        """The oldest job of a collection that is not finished."""
-        mine = (jobs.c.collection_pk == collection_pk) & jobs.c.state.in_(UNFINISHED)
+    def next_of(self, collection_pk: int, kind: str) -> Job | None:
+        """The oldest job of a kind of a collection that is not finished."""
+        mine = (jobs.c.collection_pk == collection_pk) & (jobs.c.kind == kind) & jobs.c.state.in_(UNFINISHED)
         with self._database.read() as connection:
             row = connection.execute(select(jobs).where(mine).order_by(jobs.c.pk).limit(1)).one_or_none()
         return None if row is None else _job(row)
@@ -296,6 +298,7 @@ def _job(row: Row[Any]) -> Job:
         mapping=row.mapping,
         progress=Progress(done=row.position, total=row.total, seconds=row.seconds, **counts),
         error=row.error,
+        report=row.report,
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,

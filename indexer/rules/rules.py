@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, RuleInvalid, RuleNotFound
+from indexer.generation import Generation
 from indexer.rules import flags as stored_flags
 from indexer.rules.judgement import Criterion, Judge, Judgement
 from indexer.rules.outbox import clear
@@ -25,7 +26,6 @@ from indexer.search.embedding import embed_terms
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database, collections, rules
 from indexer.types import MODALITIES, Flag, Modality, NewRule, Rule, Term, Vector
-from models.encoder import Encoder
 from models.imaging import ImageLimits
 
 log = logging.getLogger(__name__)
@@ -48,16 +48,19 @@ class PutRule:
 
 
 class Rules:
-    """The watch rules of a collection and the flags they made. Thread-safe."""
+    """The watch rules of a collection and the flags they made. Thread-safe.
+
+    Args:
+        active: Gives the generation by whose model rules are embedded when they are put.
+    """
 
     def __init__(
-        self, database: Database, catalogue: Catalogue, row: CollectionRow, encoder: Encoder, limits: ImageLimits
+        self, database: Database, catalogue: Catalogue, limits: ImageLimits, active: Callable[[], Generation]
     ) -> None:
-        self._database, self._catalogue, self._row = database, catalogue, row
-        self._encoder, self._limits = encoder, limits
+        self._database, self._catalogue, self._limits, self._active = database, catalogue, limits, active
         # Held while rules change and while they are read to be judged by, so that no change is missed.
         self._changes = threading.Lock()
-        self._judge: Judge | None = None
+        self._judge: tuple[Generation, Judge] | None = None
 
     # Rules
 
@@ -97,11 +100,15 @@ class Rules:
 
     def any(self) -> bool:
         """Whether there is a rule to judge by."""
-        return bool(self._current_judge().criteria)
+        return bool(self._judge_for(self._active()).criteria)
 
-    def judge(self, items: Mapping[str, Mapping[Modality, Vector]]) -> Judgement:
-        """Compare items, by id all vectors that each will have, with all rules; see `indexer.rules.judgement.Judge`."""
-        return self._current_judge().judge(items)
+    def judge(self, items: Mapping[str, Mapping[Modality, Vector]], generation: Generation) -> Judgement:
+        """Compare items with all rules; see `indexer.rules.judgement.Judge`.
+
+        Args:
+            items: By id all vectors that each will have in a generation.
+        """
+        return self._judge_for(generation).judge(items)
 
     def record(self, connection: Connection, judged: Judgement) -> None:
         """Store what was found, in the transaction that stores the items; see `indexer.rules.flags.record`."""
@@ -154,17 +161,19 @@ class Rules:
         return PutRule(_rule(self._find(connection, new.name)), old is None, secret)
 
     def _values(self, new: NewRule) -> dict[str, Any]:
+        generation = self._active()
         return {
-            "vectors": self._embed(new.terms).tobytes(),
+            "vectors": self._embed(new.terms, generation).tobytes(),
             "query": [to_document(term) for term in new.terms],
-            "fingerprint": self._encoder.fingerprint,
+            "fingerprint": generation.row.fingerprint,
             "thresholds": dict(new.thresholds),
             "action": new.action,
             "webhook": new.webhook,
         }
 
-    def _embed(self, terms: Sequence[Term]) -> NDArray[np.float32]:
-        return query_vectors(embed_terms(terms, self._encoder, self._limits, self._catalogue, self._row))
+    def _embed(self, terms: Sequence[Term], generation: Generation) -> NDArray[np.float32]:
+        row, encoder = generation.row, generation.encoder
+        return query_vectors(embed_terms(terms, encoder, self._limits, self._catalogue, row))
 
     def _check_room(self, connection: Connection, new: NewRule, query: Sequence[Any]) -> None:
         """Raise where the collection is gone, or would hold too many rules or too large ones."""
@@ -183,20 +192,21 @@ class Rules:
                 "/query",
             )
 
-    def _current_judge(self) -> Judge:
-        judge = self._judge
-        if judge is not None:
-            return judge
+    def _judge_for(self, generation: Generation) -> Judge:
+        kept = self._judge
+        if kept is not None and kept[0] is generation:
+            return kept[1]
         with self._changes:
-            if self._judge is None:
+            if self._judge is None or self._judge[0] is not generation:
                 with self._database.read() as connection:
                     found = connection.execute(self._select().order_by(rules.c.pk)).all()
-                self._judge = Judge([c for row in found if (c := self._criterion(row)) is not None])
-            return self._judge
+                criteria = [c for row in found if (c := self._criterion(row, generation)) is not None]
+                self._judge = generation, Judge(criteria)
+            return self._judge[1]
 
-    def _criterion(self, row: Row[Any]) -> Criterion | None:
+    def _criterion(self, row: Row[Any], generation: Generation) -> Criterion | None:
         """A rule ready to be judged by; None where its query holds for another model only."""
-        if row.fingerprint == self._encoder.fingerprint:
+        if row.fingerprint == generation.row.fingerprint:
             vectors = np.frombuffer(row.vectors, dtype=np.float32).reshape(len(MODALITIES), -1)
         else:
             terms = [from_document(document) for document in row.query]
@@ -208,8 +218,12 @@ class Rules:
                     self._row.name,
                 )
                 return None
-            vectors = self._embed(terms)
+            vectors = self._embed(terms, generation)
         return Criterion(row.pk, row.name, row.action, row.thresholds, vectors)
+
+    @property
+    def _row(self) -> CollectionRow:
+        return self._active().row
 
     def _find(self, connection: Connection, name: str) -> Row[Any]:
         row = connection.execute(self._select().where(rules.c.name == name)).one_or_none()

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _FOUND = (
 
 @dataclass(frozen=True)
 class CollectionRow:
-    """A collection with its active generation."""
+    """A collection with one of its generations, the active one where nothing else is said."""
 
     pk: int
     name: str
@@ -47,6 +47,14 @@ class CollectionRow:
     dimension: int
     generation_key: str
     """Tells this generation from any other of any catalogue, were they to have the same number and name."""
+    model: str
+    """What its vectors were made by."""
+    active: bool = True
+    follows: bool = False
+    """Whether it takes in what is written beside the active one."""
+    canary: float = 0.0
+    """Share of the searches that it answers without being active."""
+    made_at: datetime = datetime.min
 
 
 @dataclass(frozen=True)
@@ -58,34 +66,48 @@ class StoredItem:
     content_hash: str
     given: frozenset[Modality]
     """Modalities whose vector a client gave."""
+    source_url: str | None
+    """Where its picture came from, if that was an address."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One item to write: `vectors` are the new ones; of the old ones only the modalities in `kept` stay."""
+    """One item to write: `vectors` are the new ones; of the old ones only the modalities in `kept` stay.
+
+    Each generation has vectors of its own, by its primary key.
+    """
 
     id: str
     text: str | None
     metadata: dict[str, Any]
     image_sha256: str | None
     image_type: str | None
+    source_url: str | None
     content_hash: str
-    vectors: Mapping[Modality, Vector]
+    vectors: Mapping[int, Mapping[Modality, Vector]]
     kept: tuple[Modality, ...]
     given: frozenset[Modality] = frozenset()
-    """Those of `vectors` that a client gave, which do not come from this picture or text."""
+    """Modalities of which a client gave the vector of the active generation: it does not come from this content."""
+
+
+class NewVector(NamedTuple):
+    """A vector [dimension] of an item, and whether a client gave it."""
+
+    item_pk: int
+    vector: Vector
+    given: bool = False
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a write did to the items, and to the vectors of each modality."""
+    """What a write did to the items, and to the vectors of each modality of each generation, by its primary key."""
 
     items: dict[int, dict[str, Any] | None]
     """Metadata by primary key, None for an item that is gone."""
     growth: int
     """How many items more there are."""
-    added: dict[Modality, VectorRows]
-    dropped: dict[Modality, list[int]]
+    added: dict[int, dict[Modality, VectorRows]]
+    dropped: dict[int, dict[Modality, list[int]]]
     """Their sequence numbers."""
 
 
@@ -132,35 +154,8 @@ class Catalogue:
 
     def collections(self) -> list[CollectionRow]:
         """All collections by name, each with its active generation."""
-        active = (generations.c.collection_pk == collections.c.pk) & (
-            generations.c.number == collections.c.active_generation
-        )
-        query = (
-            select(
-                collections,
-                generations.c.pk.label("generation_pk"),
-                generations.c.fingerprint,
-                generations.c.dimension,
-                generations.c.created_at.label("generation_created_at"),
-            )
-            .join(generations, active)
-            .order_by(collections.c.name)
-        )
         with self._database.read() as connection:
-            return [
-                CollectionRow(
-                    row.pk,
-                    row.name,
-                    CollectionSettings(**row.settings),
-                    row.created_at,
-                    row.active_generation,
-                    row.generation_pk,
-                    row.fingerprint,
-                    row.dimension,
-                    f"{row.active_generation} of {row.generation_created_at.isoformat()}",
-                )
-                for row in connection.execute(query)
-            ]
+            return generation_rows(connection, generations.c.number == collections.c.active_generation)
 
     def delete_collection(self, pk: int) -> set[str]:
         """Remove a collection with all it holds, and end its jobs; returns the SHA-256 of its pictures."""
@@ -312,7 +307,7 @@ class Catalogue:
             written = Written(
                 items={pks[change.id]: change.metadata for change in changes},
                 growth=len(inserted),
-                dropped=_drop_vectors(connection, row.generation_pk, kept),
+                dropped=_drop_vectors(connection, kept),
                 added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
             )
             also(connection)
@@ -327,21 +322,19 @@ class Catalogue:
             also: What else the transaction does.
         """
         pictures: set[str] = set()
-        dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
+        dropped: dict[int, dict[Modality, list[int]]] = {}
         gone: dict[int, dict[str, Any] | None] = {}
         with self._database.write() as connection:
             for chunk in chunks(list(dict.fromkeys(ids))):
                 mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
                 found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
                 pictures |= {picture for _, picture in found if picture}
-                for modality, seqs in _drop_vectors(connection, row.generation_pk, {pk: () for pk, _ in found}).items():
-                    dropped[modality] += seqs
+                _merge(dropped, _drop_vectors(connection, {pk: () for pk, _ in found}))
                 gone |= {pk: None for pk, _ in found}
                 remove_texts(connection, row.pk, [pk for pk, _ in found])
                 connection.execute(delete(items).where(mine))
             also(connection)
-        added = {modality: no_rows(row.dimension) for modality in MODALITIES}
-        return len(gone), pictures, Written(gone, -len(gone), added, dropped)
+        return len(gone), pictures, Written(gone, -len(gone), {}, dropped)
 
     # Texts
 
@@ -405,15 +398,61 @@ class Catalogue:
             rows = [row for query in queries for row in connection.execute(query)]
             modalities: dict[int, dict[Modality, bool]] = {}
             for chunk in chunks([row.pk for row in rows]):
-                query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given)
+                query = select(vectors.c.item_pk, vectors.c.modality, vectors.c.given).select_from(_ACTIVE)
                 for pk, modality, given in connection.execute(query.where(vectors.c.item_pk.in_(chunk))):
                     modalities.setdefault(pk, {})[modality] = given
         return [_stored_item(row, modalities.get(row.pk, {})) for row in rows]
 
 
+_ACTIVE = vectors.join(generations, generations.c.pk == vectors.c.generation_pk).join(
+    collections,
+    (collections.c.pk == generations.c.collection_pk) & (collections.c.active_generation == generations.c.number),
+)
+"""The vectors of active generations."""
+
+
 def to_float16(vector: Vector) -> Vector:
     """Round to what the catalogue stores, so that the index is a function of the catalogue."""
     return vector.astype("<f2").astype(np.float32)
+
+
+def generation_rows(connection: Connection, condition: Any) -> list[CollectionRow]:
+    """Collections with those of their generations that a condition holds for, by name and number."""
+    query = (
+        select(
+            collections,
+            generations.c.pk.label("generation_pk"),
+            generations.c.number,
+            generations.c.model,
+            generations.c.fingerprint,
+            generations.c.dimension,
+            generations.c.follows,
+            generations.c.canary,
+            generations.c.created_at.label("made_at"),
+        )
+        .join(generations)
+        .where(condition)
+        .order_by(collections.c.name, generations.c.number)
+    )
+    return [
+        CollectionRow(
+            pk=row.pk,
+            name=row.name,
+            settings=CollectionSettings(**row.settings),
+            created_at=row.created_at,
+            generation=row.number,
+            generation_pk=row.generation_pk,
+            fingerprint=row.fingerprint,
+            dimension=row.dimension,
+            generation_key=f"{row.number} of {row.made_at.isoformat()}",
+            model=row.model,
+            active=row.number == row.active_generation,
+            follows=row.follows,
+            canary=row.canary,
+            made_at=row.made_at,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def _of(generation_pk: int, modality: Modality) -> Any:
@@ -471,53 +510,69 @@ def _values(change: Change) -> dict[str, Any]:
         "metadata": change.metadata,
         "image_sha256": change.image_sha256,
         "image_type": change.image_type,
+        "source_url": change.source_url,
         "content_hash": change.content_hash,
         "updated_at": datetime.now(UTC),
     }
 
 
 def _drop_vectors(
-    connection: Connection, generation_pk: int, kept: Mapping[int, Sequence[Modality]]
-) -> dict[Modality, list[int]]:
-    """Remove the vectors of these items but for the kept modalities; returns their sequence numbers."""
-    dropped: dict[Modality, list[int]] = {modality: [] for modality in MODALITIES}
+    connection: Connection, kept: Mapping[int, Sequence[Modality]]
+) -> dict[int, dict[Modality, list[int]]]:
+    """Remove the vectors of these items from all generations but for the kept modalities; gives what is gone.
+
+    A generation that does not take in new content must not hold vectors of old content either.
+    """
+    dropped: dict[int, dict[Modality, list[int]]] = {}
+    seqs: list[int] = []
     for chunk in chunks(list(kept)):
-        query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.modality).where(
-            vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
-        )
-        for seq, pk, modality in connection.execute(query).all():
+        query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.generation_pk, vectors.c.modality)
+        for seq, pk, generation_pk, modality in connection.execute(query.where(vectors.c.item_pk.in_(chunk))).all():
             if modality not in kept[pk]:
-                dropped[modality].append(seq)
-    for chunk in chunks([seq for seqs in dropped.values() for seq in seqs]):
+                _merge(dropped, {generation_pk: {modality: [seq]}})
+                seqs.append(seq)
+    for chunk in chunks(seqs):
         connection.execute(delete(vectors).where(vectors.c.seq.in_(chunk)))
     return dropped
 
 
+def _merge(dropped: dict[int, dict[Modality, list[int]]], more: Mapping[int, Mapping[Modality, Sequence[int]]]) -> None:
+    for generation_pk, by_modality in more.items():
+        for modality, seqs in by_modality.items():
+            dropped.setdefault(generation_pk, {}).setdefault(modality, []).extend(seqs)
+
+
 def _add_vectors(
     connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]]
-) -> dict[Modality, VectorRows]:
-    return {modality: _add_vectors_of(connection, row, changes, modality) for modality in MODALITIES}
+) -> dict[int, dict[Modality, VectorRows]]:
+    added: dict[int, dict[Modality, VectorRows]] = {}
+    for generation_pk in {pk for _, change in changes for pk in change.vectors}:
+        for modality in MODALITIES:
+            with_one = [(pk, change) for pk, change in changes if modality in change.vectors.get(generation_pk, {})]
+            new = [NewVector(pk, change.vectors[generation_pk][modality]) for pk, change in with_one]
+            if generation_pk == row.generation_pk:
+                given = [modality in change.given for _, change in with_one]
+                new = [one._replace(given=is_given) for one, is_given in zip(new, given, strict=True)]
+            if new:
+                added.setdefault(generation_pk, {})[modality] = add_vectors(connection, generation_pk, modality, new)
+    return added
 
 
-def _add_vectors_of(
-    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]], modality: Modality
-) -> VectorRows:
-    new = [(pk, change) for pk, change in changes if modality in change.vectors]
-    if not new:
-        return no_rows(row.dimension)
-    pks = [pk for pk, _ in new]
-    blobs = [change.vectors[modality].astype("<f2").tobytes() for _, change in new]
-    given = [modality in change.given for _, change in new]
-    columns = zip(pks, blobs, given, strict=True)
-    common = {"generation_pk": row.generation_pk, "modality": modality}
-    values = [common | {"item_pk": pk, "vector": blob, "given": is_given} for pk, blob, is_given in columns]
+def add_vectors(connection: Connection, generation_pk: int, modality: Modality, new: Sequence[NewVector]) -> VectorRows:
+    """Store vectors of a generation; those with these sequence numbers, in this order, at least one."""
+    blobs = [one.vector.astype("<f2").tobytes() for one in new]
+    common = {"generation_pk": generation_pk, "modality": modality}
+    values = [
+        common | {"item_pk": one.item_pk, "vector": blob, "given": one.given}
+        for one, blob in zip(new, blobs, strict=True)
+    ]
     query = insert(vectors).returning(vectors.c.seq, sort_by_parameter_order=True)
-    return _rows(list(connection.execute(query, values).scalars()), pks, blobs)
+    return _rows(list(connection.execute(query, values).scalars()), [one.item_pk for one in new], blobs)
 
 
 def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:
     given = frozenset(modality for modality, is_given in modalities.items() if is_given)
-    return StoredItem(row.pk, _item(row, modalities), row.content_hash, given)
+    return StoredItem(row.pk, _item(row, modalities), row.content_hash, given, row.source_url)
 
 
 def _item(row: Row[Any], modalities: Container[Modality]) -> Item:

@@ -35,14 +35,32 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
-SCHEMA_VERSION = 4
-_UPGRADABLE = (2, 3)
-"""Versions that lack whole tables and indexes only, which are made on opening."""
+SCHEMA_VERSION = 5
+_UPGRADABLE = (2, 3, 4)
+"""Versions that lack tables and indexes, which are made on opening, and the columns in `_NEW_COLUMNS`."""
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
+
+_NEW_COLUMNS = {
+    "generations": ("follows BOOLEAN NOT NULL DEFAULT 0", "canary FLOAT NOT NULL DEFAULT 0"),
+    "items": ("source_url VARCHAR",),
+    "jobs": ("report JSON",),
+}
+"""What was added to tables since the oldest of these versions."""
 
 _CHUNK = 10_000
 """Values in one IN list; SQLite allows 32,766 parameters."""
 
+
+_FREED_AT_ONCE = 10_000
+"""Pages given back to the disk in one transaction."""
+
+_PRAGMAS = (
+    "auto_vacuum=INCREMENTAL",  # has an effect on a new file only; see `shrink`
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=10000",
+)
 
 _PRIMARY_CODE = 0xFF
 """The part of SQLite's extended error codes that tells the kind."""
@@ -84,6 +102,9 @@ generations = Table(
     Column("fingerprint", String, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    # Whether it takes in what is written beside the active one.
+    Column("follows", Boolean, nullable=False, default=False, server_default="0"),
+    Column("canary", Float, nullable=False, default=0.0, server_default="0"),  # share of the searches it answers
     UniqueConstraint("collection_pk", "number"),
     sqlite_autoincrement=True,
 )
@@ -98,6 +119,7 @@ items = Table(
     Column("metadata", JSON, nullable=False),
     Column("image_sha256", String, index=True),
     Column("image_type", String),
+    Column("source_url", String),  # of its picture, which can be had there again
     Column("content_hash", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -164,6 +186,7 @@ jobs = Table(
     Column("deleted", Integer, nullable=False),
     Column("seconds", Float, nullable=False),  # spent running, pauses and restarts left out
     Column("error", JSON),
+    Column("report", JSON),  # what it found out
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
@@ -275,6 +298,24 @@ class Database:
         with self._engine.connect() as connection:
             yield connection
 
+    def shrink(self) -> None:
+        """Give the space of what was deleted back to the disk, some at a time, beside other writers.
+
+        A file that was made by a version before this one keeps it for what will be written.
+        """
+        while self._shrink_some():
+            pass
+
+    def _shrink_some(self) -> bool:
+        """Whether there is more to give back."""
+        with self._writer, self._engine.connect() as connection:
+            # Each page is a step of the statement, and of one that gives no rows `execute` makes the first step only.
+            script = f"PRAGMA incremental_vacuum({_FREED_AT_ONCE}); PRAGMA wal_checkpoint(TRUNCATE)"
+            connection.connection.driver_connection.executescript(script)  # type: ignore[union-attr]
+            if connection.exec_driver_sql("PRAGMA auto_vacuum").scalar_one() == 0:
+                return False
+            return bool(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction of the one writer; committed when the block ends, undone when it raises.
@@ -307,7 +348,7 @@ def _open_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     try:
@@ -331,7 +372,16 @@ def _prepare_schema(engine: Engine, path: Path) -> None:
                 f"{path} has schema version {found}, this Sightline works with {SCHEMA_VERSION}; "
                 "use the version that made it, or another data folder"
             )
+        _add_columns(connection)
         metadata.create_all(connection)
         for index in items.indexes:  # which are not made for a table that is there already
             index.create(connection, checkfirst=True)
         connection.exec_driver_sql(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _add_columns(connection: Connection) -> None:
+    for table, columns in _NEW_COLUMNS.items():
+        known = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")}
+        for column in columns:
+            if known and column.split()[0] not in known:
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")

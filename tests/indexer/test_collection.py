@@ -226,7 +226,7 @@ def test_a_write_that_the_index_missed_is_replayed(collection: Collection, monke
 
 def test_verify_finds_a_planted_divergence(collection: Collection) -> None:
     fill(collection)
-    index = collection._indexes["image"]
+    index = collection.generations.active.indexes["image"]
     index.apply(no_rows(16), index._delta.live_seqs()[:1].tolist())
     assert len(collection.verify()) == 1
 

@@ -157,7 +157,7 @@ def test_segments_are_merged_before_they_become_many(
     monkeypatch.setattr(vector_index, "write_segment", count)
     for number in range(60):
         collection.upsert(things(5, first=5 * number))
-        wait_until(lambda: not collection._indexes["text"].needs_compaction())
+        wait_until(lambda: not collection.generations.active.indexes["text"].needs_compaction())
     collection.close()
     assert collection.info().index.delta <= 5
     assert 1 < len(segments(tmp_path)) <= math.log2(300)
@@ -173,7 +173,7 @@ def test_the_delta_segment_stays_small_while_a_long_merge_runs(
     monkeypatch.setattr(vector_index, "MIN_COMPACTION", 10)
     monkeypatch.setattr(vector_index, "MAX_DELTA", 40)
     collection = open_folder().get("default")
-    with collection._compaction._running:
+    with collection.generations.active.compaction._running:
         for number in range(60):
             collection.upsert(things(5, first=5 * number))
             collection.delete([str(5 * number)])
@@ -200,7 +200,7 @@ def test_a_collection_is_closed_when_its_flush_has_come_to_rest(
     monkeypatch.setattr(vector_index, "write_segment", slow)
     collection = open_folder().get("default")
     collection.upsert(things(5))
-    index = collection._indexes["text"]
+    index = collection.generations.active.indexes["text"]
     flush = threading.Thread(target=index.flush, args=(collection._writes, collection._closed))
     close = threading.Thread(target=collection.close)
     flush.start()
@@ -234,7 +234,7 @@ def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_fold
     collection = open_folder().get("default")
     for number in (0, 50, 70):
         collection.upsert(things(50 - number // 2, first=number))
-        collection._indexes["text"].compact(collection._writes, threading.Event(), fully=False)
+        collection.generations.active.indexes["text"].compact(collection._writes, threading.Event(), fully=False)
     assert len(segments(tmp_path)) == 2
     shutil.rmtree(segments(tmp_path)[0])
     collection = open_folder().get("default")
@@ -310,7 +310,7 @@ def test_an_index_that_cannot_be_replayed_at_once_is_replayed_before_the_next_an
 def test_a_replay_beside_a_write_takes_nothing_twice(collection: Collection) -> None:
     """A search that replays may come between a write's commit and the write's own turn at the index."""
     apply = vector_index.VectorIndex.apply
-    index = collection._indexes["text"]
+    index = collection.generations.active.indexes["text"]
     collection.upsert(things(3))
     seen = []
 
@@ -329,7 +329,7 @@ def test_a_replay_beside_a_write_takes_nothing_twice(collection: Collection) -> 
 
 def test_verify_finds_planted_moments(collection: Collection) -> None:
     collection.upsert(things(3))
-    collection._indexes["text"]._moments.add(np.eye(16, dtype=np.float32)[:1])
+    collection.generations.active.indexes["text"]._moments.add(np.eye(16, dtype=np.float32)[:1])
     [problem] = collection.verify()
     assert "covariance" in problem
 

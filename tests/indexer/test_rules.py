@@ -23,6 +23,7 @@ from indexer.errors import (
     RuleNotFound,
     VectorInvalid,
 )
+from indexer.generation import Generation
 from indexer.rules import rules as rules_module
 from indexer.rules.judgement import Criterion, Judge, Judgement
 from indexer.rules.rules import PutRule, Rules
@@ -321,8 +322,8 @@ def test_a_rule_deleted_while_an_item_is_judged_leaves_no_flag(
 ) -> None:
     judge = Rules.judge
 
-    def judge_and_delete(self: Rules, items: Any) -> Judgement:
-        judged = judge(self, items)
+    def judge_and_delete(self: Rules, items: Any, generation: Generation) -> Judgement:
+        judged = judge(self, items, generation)
         self.delete("red")
         return judged
 
@@ -412,9 +413,9 @@ def test_under_another_model_texts_and_pictures_are_embedded_again(
     watch(collection, "item", terms=(Term(item="seen"),))
     watch(collection, "vector", terms=(Term(vector=[1.0] * 16),))
     other = FakeEncoder(dimension=8, fingerprint="0" * 64)
-    rules = Rules(collection._catalogue._database, collection._catalogue, collection._row, other, collection.limits)
+    generation = collection.generations.follow("other", other)
 
-    judged = rules.judge({"a": {"text": other.encode_texts(["red"]).vectors[0]}})
+    judged = collection.rules.judge({"a": {"text": other.encode_texts(["red"]).vectors[0]}}, generation)
 
     assert {match.criterion.rule for match in judged.matches["a"]} == {"text", "picture"}
     assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == ["item", "vector"]

@@ -1,0 +1,77 @@
+"""`Generation`: all vectors of a collection that one model made, with what is needed to write and search them."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from indexer.index.compaction import Compaction
+from indexer.index.vector_index import VectorIndex
+from indexer.quality.reports import QualityReports
+from indexer.search.columns import Columns
+from indexer.search.searcher import Searcher
+from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
+from indexer.types import MODALITIES, Modality
+from models.encoder import Encoder
+from models.imaging import ImageLimits
+
+log = logging.getLogger(__name__)
+
+
+class Generation:
+    """An open generation: it takes in what is written, and can answer. Thread-safe.
+
+    Args:
+        row: The collection with this generation.
+        folder: Where its segments are.
+        writes: Held by each write from before its commit until the indexes have taken it over.
+    """
+
+    def __init__(
+        self,
+        row: CollectionRow,
+        catalogue: Catalogue,
+        folder: Path,
+        encoder: Encoder,
+        limits: ImageLimits,
+        columns: Columns,
+        *,
+        count_items: Callable[[], int],
+        writes: threading.RLock,
+        check_open: Callable[[], None],
+    ) -> None:
+        self.row, self.encoder, self.folder = row, encoder, folder
+        self.canary = row.canary
+        """Share of the searches that it answers without being active."""
+        self.indexes: dict[Modality, VectorIndex] = {
+            modality: VectorIndex(folder / modality, catalogue, row, modality) for modality in MODALITIES
+        }
+        self._closed = threading.Event()
+        self.compaction = Compaction(row.name, self.indexes.values(), writes, self._closed)
+        self.searcher = Searcher(row, catalogue, self.indexes, columns, count_items, encoder, limits)
+        self.quality = QualityReports(row, catalogue, self.indexes, writes, check_open)
+
+    @property
+    def pk(self) -> int:
+        """Its primary key."""
+        return self.row.generation_pk
+
+    @property
+    def number(self) -> int:
+        """Its number in the collection."""
+        return self.row.generation
+
+    def take_over(self, written: Written) -> None:
+        """Bring a committed write into the indexes; it is acknowledged only after that."""
+        added, dropped = written.added.get(self.pk, {}), written.dropped.get(self.pk, {})
+        for modality, index in self.indexes.items():
+            try:
+                index.apply(added.get(modality, no_rows(self.row.dimension)), dropped.get(modality, []))
+            except Exception:
+                log.exception("the %s index of %s missed a write and is replayed", modality, self.row.name)
+                index.reload()
+
+    def close(self) -> None:
+        """End what runs in the background; returns when it has come to rest. Searches may go on."""
+        self._closed.set()
+        self.compaction.come_to_rest()

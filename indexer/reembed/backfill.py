@@ -1,0 +1,210 @@
+"""What a generation lacks, from the originals: read -> load -> decode -> embed -> write.
+
+The stages are those of an ingest, and run like them: each in threads of its own, joined by bounded queues. What is
+missing is asked of the catalogue again and again until it is nothing, so that a run that was killed goes on where it
+was, whatever was written meanwhile.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal, TypeAlias
+
+from sqlalchemy import Connection
+
+from indexer.collection import Collection
+from indexer.errors import IndexerError, OriginalMissing, error_code
+from indexer.generation import Generation
+from indexer.ingest.pipeline import CHUNK_BYTES, CHUNK_ROWS, CHUNKS_AHEAD, DECODERS, FETCH_AHEAD, FETCH_BYTES, FETCHERS
+from indexer.ingest.stages import Stages
+from indexer.jobs.store import ChunkReport, RowReport
+from indexer.preparation import Draft, Prepared, embed, has_words, make_pixels
+from indexer.stores.catalogue import StoredItem
+from indexer.stores.generations import Filling
+from indexer.types import Failed, Modality, NewItem
+from models.errors import ModelError
+from models.imaging import ImageLimits
+
+Fault = IndexerError | ModelError
+
+Missing: TypeAlias = Callable[[int], Sequence[tuple[StoredItem, set[Modality]]]]
+"""Items that come after one, with the modalities that they lack; nothing after the last."""
+LoadOriginal: TypeAlias = Callable[[StoredItem], "Original"]
+"""The picture of an item; raises an `IndexerError`, a `ModelError` or an `OSError` where it cannot be had."""
+OnChunk: TypeAlias = Callable[[ChunkReport, Connection], None]
+
+
+@dataclass(frozen=True)
+class Original:
+    """An item's encoded picture, and what is to be known about where it was found."""
+
+    data: bytes
+    warning: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An item that lacks vectors, on its way."""
+
+    stored: StoredItem
+    modalities: frozenset[Modality]
+    original: bytes | None = None
+    warning: Fault | None = None
+    error: Fault | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its picture."""
+        return len(self.original or b"")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Items that are written together, as far as they have come."""
+
+    gaps: Sequence[Gap]
+    drafts: Sequence[Draft]
+    prepared: dict[str, Prepared | Failed]
+
+
+def fill(
+    collection: Collection,
+    generation: Generation,
+    missing: Missing,
+    load_original: LoadOriginal,
+    on_chunk: OnChunk,
+    *,
+    done: int = 0,
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """One pass over what a generation lacks; gives how many items are dealt with by then.
+
+    Args:
+        on_chunk: Called in the transaction of each chunk.
+        done: How many items were dealt with before.
+        check: Called while it waits; what it raises ends the run.
+    """
+    with Stages(check) as stages:
+        read = stages.background(_gaps(missing), CHUNK_ROWS, "read")
+        loaded = stages.parallel(
+            partial(_load, load_original), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES
+        )
+        chunks = stages.background(_chunks(loaded), CHUNKS_AHEAD, "load")
+        drafted = stages.parallel(
+            partial(_decode, generation, collection.limits), chunks, workers=DECODERS, ahead=DECODERS
+        )
+        decoded = stages.background(drafted, CHUNKS_AHEAD, "decode")
+        embedded = stages.background(map(partial(_embed, generation), decoded), CHUNKS_AHEAD, "embed")
+        clock = time.monotonic()
+        for chunk in embedded:
+            now = time.monotonic()
+            done += len(chunk.gaps)
+            report = _report(chunk, done, now - clock)
+            fillings = [_filling(gap, chunk, generation) for gap in chunk.gaps if not gap.error]
+            collection.generations.fill(generation, fillings, partial(on_chunk, report))
+            clock = now
+    return done
+
+
+def _gaps(missing: Missing) -> Iterator[Gap]:
+    after = 0
+    while page := missing(after):
+        yield from (Gap(stored, frozenset(modalities)) for stored, modalities in page)
+        after = page[-1][0].pk
+
+
+def _load(load_original: LoadOriginal, gap: Gap) -> Gap:
+    if "image" not in gap.modalities:
+        return gap
+    try:
+        original = load_original(gap.stored)
+    except (IndexerError, ModelError) as error:
+        return _without(gap, "image", error)
+    except OSError as error:
+        return _without(gap, "image", OriginalMissing(f"the picture cannot be read: {error.strerror}"))
+    return replace(gap, original=original.data, warning=original.warning)
+
+
+def _size(gap: Gap) -> int:
+    return gap.size
+
+
+def _chunks(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:
+    chunk: list[Gap] = []
+    size = 0
+    for gap in gaps:
+        if chunk and (len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(gap)
+        size += gap.size
+    if chunk:
+        yield chunk
+
+
+def _decode(generation: Generation, limits: ImageLimits, gaps: Sequence[Gap]) -> Chunk:
+    looked_at, drafts = [], []
+    for gap in gaps:
+        gap, draft = _draft(gap, generation, limits)
+        looked_at.append(gap)
+        if draft:
+            drafts.append(draft)
+    return Chunk(looked_at, drafts, {})
+
+
+def _draft(gap: Gap, generation: Generation, limits: ImageLimits) -> tuple[Gap, Draft | None]:
+    item, encoders = gap.stored.item, {generation.pk: generation.encoder}
+    pixels = {}
+    if gap.original is not None:
+        try:
+            pixels = make_pixels(gap.original, limits, encoders)
+        except ModelError as error:
+            gap = _without(gap, "image", error)
+        gap = replace(gap, original=None)
+    texts = frozenset(encoders if "text" in gap.modalities and has_words(item.text) else ())
+    if "text" in gap.modalities and not texts:
+        gap = _without(gap, "text", OriginalMissing("its text vector was given by a client, and there is no text"))
+    if gap.error:
+        return gap, None
+    new = NewItem(item.id, None, item.text, item.metadata)
+    return gap, Draft(new, item.image_sha256, pixels, item.image_type, texts, {}, (), gap.stored.source_url)
+
+
+def _embed(generation: Generation, chunk: Chunk) -> Chunk:
+    prepared = embed(chunk.drafts, {generation.pk: generation.encoder.bulk})
+    failed = {id_: made.error for id_, made in prepared.items() if isinstance(made, Failed)}
+    gaps = [replace(gap, error=failed.get(gap.stored.item.id, gap.error)) for gap in chunk.gaps]
+    return Chunk(gaps, (), prepared)
+
+
+def _without(gap: Gap, modality: Modality, fault: Fault) -> Gap:
+    """What cannot be embedded is an error if nothing else is left of the item, else a warning."""
+    left = gap.modalities - {modality}
+    gap = replace(gap, modalities=left)
+    has_other = bool(left) or len(gap.stored.item.modalities) > 1
+    return replace(gap, warning=fault) if has_other else replace(gap, error=fault)
+
+
+def _filling(gap: Gap, chunk: Chunk, generation: Generation) -> Filling:
+    prepared = chunk.prepared[gap.stored.item.id]
+    assert isinstance(prepared, Prepared)
+    return Filling(gap.stored.pk, gap.stored.content_hash, prepared.change.vectors[generation.pk])
+
+
+def _report(chunk: Chunk, done: int, seconds: float) -> ChunkReport:
+    first = done - len(chunk.gaps) + 1
+    rows = [row for number, gap in enumerate(chunk.gaps, first) if (row := _row_report(number, gap))]
+    failed = sum(gap.error is not None for gap in chunk.gaps)
+    warnings = sum(row.level == "warning" for row in rows)
+    counts = {"created": len(chunk.gaps) - failed, "failed": failed, "warnings": warnings}
+    return ChunkReport(done, seconds, counts, rows)
+
+
+def _row_report(number: int, gap: Gap) -> RowReport | None:
+    fault, level = gap.error or gap.warning, _level(gap)
+    return None if fault is None else RowReport(level, number, gap.stored.item.id, error_code(fault), fault.detail)
+
+
+def _level(gap: Gap) -> Literal["error", "warning"]:
+    return "error" if gap.error else "warning"

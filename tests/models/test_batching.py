@@ -1,0 +1,213 @@
+"""The batcher: everybody gets his own rows back, whoever runs the tower, and nobody waits for ever."""
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.batching import BULK_TURN, Batcher, Lane, Ran, Row
+from models.errors import EncoderOverloaded
+
+LARGEST: dict[Lane, int] = {"interactive": 8, "bulk": 4}
+WAIT_S = 20
+
+
+def rows_of(*values: int) -> list[Row]:
+    return [np.array([value]) for value in values]
+
+
+class Tower:
+    """Gives each row's value back; runs when it is let, and remembers its batches."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.batches: list[list[int]] = []
+        self.threads: list[int] = []
+        self.begun = threading.Semaphore(0)
+        self.gate = threading.Semaphore(0 if held else 1_000_000)
+        self.running = 0
+
+    def __call__(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        self.running += 1
+        assert self.running == 1, "one batch at a time"
+        self.batches.append([int(row[0]) for row in rows])
+        self.threads.append(threading.get_ident())
+        self.begun.release()
+        assert self.gate.acquire(timeout=WAIT_S)
+        self.running -= 1
+        if any(row[0] < 0 for row in rows):
+            raise ValueError("a row that cannot be embedded")
+        return np.array([[row[0], 1] for row in rows], dtype=np.float32)
+
+
+def make(tower: Tower, **options: object) -> Batcher:
+    return Batcher(tower, **{"largest": LARGEST, "most_waiting": 100, **options})  # type: ignore[arg-type]
+
+
+def values(vectors: Sequence[NDArray[np.float32]]) -> list[int]:
+    return [int(vector[0]) for vector in vectors]
+
+
+class Crowd:
+    """Requests from threads of their own, each waiting by the time that the next is made."""
+
+    def __init__(self, batcher: Batcher, tower: Tower) -> None:
+        self._batcher, self._tower = batcher, tower
+        self._pool = ThreadPoolExecutor(64)
+        self.answers: list[Future[list[NDArray[np.float32]]]] = []
+        self._waiting = {"interactive": 0, "bulk": 0}
+
+    def first(self, *numbers: int, lane: Lane = "interactive") -> None:
+        """It finds the tower idle, and runs it."""
+        self._submit(numbers, lane)
+        assert self._tower.begun.acquire(timeout=WAIT_S)
+
+    def wait(self, *numbers: int, lane: Lane = "interactive") -> None:
+        before = self._batcher.waiting(lane)
+        self._submit(numbers, lane)
+        deadline = time.monotonic() + WAIT_S
+        while self._batcher.waiting(lane) != before + len(numbers):
+            assert time.monotonic() < deadline
+
+    def let_all(self) -> list[list[int]]:
+        self._tower.gate.release(1000)
+        return [values(answer.result(WAIT_S)) for answer in self.answers]
+
+    def _submit(self, numbers: Sequence[int], lane: Lane) -> None:
+        self.answers.append(self._pool.submit(self._batcher, rows_of(*numbers), lane))
+
+
+@pytest.fixture
+def tower() -> Tower:
+    return Tower(held=True)
+
+
+def crowd_of(tower: Tower, **options: object) -> Crowd:
+    return Crowd(make(tower, **options), tower)
+
+
+def test_a_lone_request_is_run_at_once_by_its_own_thread() -> None:
+    tower = Tower()
+    assert values(make(tower)(rows_of(1, 2, 3), "interactive")) == [1, 2, 3]
+    assert tower.batches == [[1, 2, 3]]
+    assert tower.threads == [threading.get_ident()]
+
+
+def test_nothing_is_run_for_nothing() -> None:
+    tower = Tower()
+    assert make(tower)([], "bulk") == []
+    assert tower.batches == []
+
+
+def test_a_large_request_goes_in_several_batches() -> None:
+    tower = Tower()
+    assert values(make(tower)(rows_of(*range(19)), "interactive")) == list(range(19))
+    assert list(map(len, tower.batches)) == [8, 8, 3]
+
+
+def test_what_arrives_while_the_tower_is_busy_goes_through_it_together(tower: Tower) -> None:
+    crowd = crowd_of(tower)
+    crowd.first(1)
+    for number in range(2, 8):
+        crowd.wait(number)
+    assert crowd.let_all() == [[number] for number in range(1, 8)]
+    assert tower.batches == [[1], [2, 3, 4, 5, 6, 7]]
+
+
+def test_people_go_before_bulk(tower: Tower) -> None:
+    crowd = crowd_of(tower)
+    crowd.first(1, lane="bulk")
+    crowd.wait(2, 3, lane="bulk")
+    crowd.wait(4)
+    crowd.wait(5)
+    crowd.let_all()
+    assert tower.batches == [[1], [4, 5], [2, 3]]
+
+
+def test_a_bulk_request_makes_way_between_its_batches(tower: Tower) -> None:
+    crowd = crowd_of(tower)
+    crowd.first(*range(12), lane="bulk")
+    crowd.wait(100)
+    assert crowd.let_all() == [list(range(12)), [100]]
+    assert tower.batches == [[0, 1, 2, 3], [100], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+def test_bulk_is_never_starved(tower: Tower) -> None:
+    crowd = crowd_of(tower)
+    crowd.first(0)
+    crowd.wait(1000, lane="bulk")
+    for number in range(10):
+        crowd.wait(*range(10 * number, 10 * number + 8))
+    crowd.let_all()
+    assert [1000] in tower.batches[: BULK_TURN + 2]
+    assert [1000] not in tower.batches[:BULK_TURN]
+
+
+def test_only_rows_of_one_bucket_go_together(tower: Tower) -> None:
+    crowd = crowd_of(tower, bucket=lambda row: int(row[0]) // 10)
+    crowd.first(0)
+    crowd.wait(11, 12, 21)
+    crowd.wait(13, 22)
+    crowd.wait(23)
+    assert crowd.let_all() == [[0], [11, 12, 21], [13, 22], [23]]
+    assert tower.batches == [[0], [11, 12, 13], [21, 22, 23]]
+
+
+def test_too_many_are_told_to_come_again(tower: Tower) -> None:
+    crowd = crowd_of(tower, most_waiting=3)
+    crowd.first(1)
+    crowd.wait(2, 3)
+    with pytest.raises(EncoderOverloaded):
+        crowd._batcher(rows_of(4, 5), "interactive")
+    crowd.wait(4)
+    crowd.wait(5, 6, 7, 8, lane="bulk")  # whoever fills a catalogue waits
+    assert crowd.let_all() == [[1], [2, 3], [4], [5, 6, 7, 8]]
+
+
+def test_a_request_larger_than_what_may_wait_is_taken_by_an_idle_tower() -> None:
+    assert values(make(Tower(), most_waiting=3)(rows_of(*range(20)), "interactive")) == list(range(20))
+
+
+def test_an_error_is_told_to_those_of_its_batch_and_the_others_go_on(tower: Tower) -> None:
+    crowd = crowd_of(tower, bucket=lambda row: int(row[0] < 0))
+    crowd.first(1)
+    crowd.wait(-2)
+    crowd.wait(-3, 3)
+    crowd.wait(4)
+    tower.gate.release(1000)
+    for answer in crowd.answers[1:3]:
+        with pytest.raises(ValueError, match="cannot be embedded"):
+            answer.result(WAIT_S)
+    assert [values(crowd.answers[place].result(WAIT_S)) for place in (0, 3)] == [[1], [4]]
+    assert values(crowd._batcher(rows_of(5), "bulk")) == [5]
+
+
+def test_batches_are_observed(tower: Tower) -> None:
+    seen: list[Ran] = []
+    crowd = crowd_of(tower, observe=seen.append)
+    crowd.first(1)
+    crowd.wait(2, 3, lane="bulk")
+    crowd.let_all()
+    assert [(ran.lane, ran.rows) for ran in seen] == [("interactive", 1), ("bulk", 2)]
+    assert all(0 <= ran.waited_s < WAIT_S for ran in seen)
+
+
+def test_everybody_gets_his_own_rows_back() -> None:
+    tower = Tower()
+    batcher = make(tower, bucket=lambda row: int(row[0]) % 3)
+
+    def ask(seed: int) -> None:
+        draw = random.Random(seed)
+        for _ in range(50):
+            numbers = sorted((draw.randrange(10_000) for _ in range(draw.randrange(1, 12))), key=lambda n: n % 3)
+            lane: Lane = draw.choice(["interactive", "bulk"])
+            assert values(batcher(rows_of(*numbers), lane)) == numbers
+
+    with ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(ask, seed) for seed in range(16)]:
+            done.result(60)
+    assert batcher.waiting("interactive") == batcher.waiting("bulk") == 0
