@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ class Collection:
         encoder: Encoder,
         limits: ImageLimits,
         rules: Rules,
+        index_memory_bytes: int,
     ) -> None:
         self._row, self._catalogue, self._originals = row, catalogue, originals
         self.encoder, self.limits, self.rules = encoder, limits, rules
@@ -78,7 +80,8 @@ class Collection:
         self._writes = threading.RLock()
         self._closed = threading.Event()
         self._indexes: dict[Modality, VectorIndex] = {
-            modality: VectorIndex(index_folder / modality, catalogue, row, modality) for modality in MODALITIES
+            modality: VectorIndex(index_folder / modality, catalogue, row, modality, index_memory_bytes)
+            for modality in MODALITIES
         }
         self._compaction = Compaction(row.name, self._indexes.values(), self._writes, self._closed)
         self._columns = Columns(partial(catalogue.metadata, row.pk))
@@ -109,6 +112,8 @@ class Collection:
         """Counts, the model and the state of the index."""
         sizes = [index.sizes for index in self._indexes.values()]
         main, delta, memory = (sum(column) for column in zip(*sizes, strict=True))
+        segments = {modality: index.segments for modality, index in self._indexes.items()}
+        largest = max(chain(*segments.values()), key=lambda segment: segment.vectors, default=None)
         return CollectionInfo(
             name=self.name,
             settings=self.settings,
@@ -117,7 +122,7 @@ class Collection:
             generation=self.generation,
             items=self._catalogue.count_items(self._row.pk),
             vectors={modality: index.count for modality, index in self._indexes.items()},
-            index=IndexInfo("flat", main, delta, memory),
+            index=IndexInfo(largest.kind if largest else "flat", main, delta, memory, segments),
             created_at=self._row.created_at,
         )
 
@@ -291,7 +296,7 @@ class Collection:
     @property
     def segments(self) -> int:
         """Number of built segments."""
-        return sum(index.segments for index in self._indexes.values())
+        return sum(len(index.segments) for index in self._indexes.values())
 
     @property
     def unusable(self) -> list[str]:
@@ -310,6 +315,10 @@ class Collection:
     def compact(self) -> None:
         """Merge each index into one segment without hidden vectors; searches and writes go on."""
         self._compaction.run()
+
+    def tune(self, target: float) -> None:
+        """Set how wide searches of the built segments are, so that their recall@10 holds; searches and writes go on."""
+        self._compaction.tune(target)
 
     def rebuild(self, report: Callable[[int], None] = lambda _: None) -> None:
         """Drop each index and build it anew from the catalogue; writes and searches wait.

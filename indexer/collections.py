@@ -12,6 +12,7 @@ from typing import IO, Self
 
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
+from indexer.index.kinds import machine_share
 from indexer.rules.rules import Rules
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
@@ -30,6 +31,7 @@ class Collections:
     Args:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
         default_model: The model with which the collection `default` is made.
+        index_memory_bytes: What the graph of one segment may take; by default a quarter of the machine's memory.
 
     Raises:
         DataFolderInUse: Another process has the folder open.
@@ -41,9 +43,11 @@ class Collections:
         open_encoder: Callable[[str], Encoder],
         limits: ImageLimits | None = None,
         default_model: str = "default",
+        index_memory_bytes: int | None = None,
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
+        self._index_memory_bytes = machine_share() if index_memory_bytes is None else index_memory_bytes
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         try:
@@ -149,7 +153,16 @@ class Collections:
                 f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
             )
         rules = Rules(self.database, self._catalogue, row, encoder, self._limits)
-        return Collection(row, self._catalogue, self.originals, self._index_folder(row), encoder, self._limits, rules)
+        return Collection(
+            row,
+            self._catalogue,
+            self.originals,
+            self._index_folder(row),
+            encoder,
+            self._limits,
+            rules,
+            self._index_memory_bytes,
+        )
 
     def _index_folder(self, row: CollectionRow) -> Path:
         return self._data_dir / "index" / str(row.pk) / str(row.generation_pk)

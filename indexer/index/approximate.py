@@ -1,0 +1,134 @@
+"""Searching a large segment without reading all of its vectors, and what is built for it."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from indexer.index import graph, ivf
+from indexer.index.exact import Nearest, Vectors, rerank, use_threads
+from indexer.index.graph import Graph, build_graph
+from indexer.index.ivf import Ivf, build_ivf
+from indexer.index.kinds import Kind
+from indexer.index.mapping import VectorFile, checksum
+from indexer.index.selection import Selection
+from indexer.index.tuning import TARGET, K, Queries, Sample, Tuning, cheapest, ladder, sample
+
+FEW_ROWS = 2048
+"""So many selected rows, or fewer, are best read one by one."""
+ROWS_PER_HIT = 8
+"""And so many for each row that is asked for."""
+GRAPH_SHARE = 0.2
+"""Of the rows, that must be selected for the graph to be faster than the lists: it goes through the others, too."""
+GRAPH_HITS = 1024
+"""Most rows that the graph is asked for: a beam's cost grows with its width's square."""
+LIST_ROWS = 4
+"""Selected rows that are to be in the lists that are read, for each candidate."""
+CANDIDATES = (200, 800)
+SMALLEST_BEAM, LARGEST_BEAM = 16, 2048
+
+
+class Approximate:
+    """Inverted lists over the vectors of a segment, and for the kind `hnsw` a graph beside them.
+
+    The graph is faster where most rows are selected. The lists find few among many, or a great number, as well.
+    """
+
+    def __init__(self, folder: Path, kind: Kind, vectors: Vectors, tuning: Tuning) -> None:
+        self._vectors, self._lists, self.tuning = vectors, Ivf.open(folder), tuning
+        self._graph = Graph.open(folder) if kind == "hnsw" else None
+        self.memory_bytes = sum(path.stat().st_size for path in _files(folder, kind))
+        """Bytes of its mapped files."""
+
+    def search(self, queries: Vectors, k: int, selection: Selection) -> Nearest | None:
+        """About the k best selected rows of each query [n, d], with exact dot products; None where a scan is better."""
+        if selection.live <= max(FEW_ROWS, ROWS_PER_HIT * k):
+            return None
+        share = selection.live / len(self._vectors)
+        if self._graph and share >= GRAPH_SHARE and k <= GRAPH_HITS and self.tuning.ef_search:
+            return self._graph.search(queries, k, selection, round(self.tuning.ef_search / share**0.5))
+        wanted = min(self.tuning.candidates + 2 * k, selection.live)
+        widest = LIST_ROWS * wanted / selection.live * self._lists.lists
+        nprobe = round(max(self.tuning.nprobe / share**0.25, widest))
+        return rerank(self._vectors, queries, k, self._lists.candidates(queries, wanted, selection, nprobe))
+
+    @classmethod
+    def open(cls, folder: Path, kind: Kind, vectors: Vectors, sums: Mapping[str, int]) -> Self | None:
+        """Map what `build` made for a segment; None of a flat one.
+
+        Raises:
+            OSError, ValueError, TypeError: It is damaged.
+        """
+        if kind == "flat":
+            return None
+        for path in _files(folder, kind):
+            if checksum(path) != sums[path.name]:
+                raise ValueError(f"{path} is damaged")
+        try:
+            return cls(folder, kind, vectors, Tuning.read(folder))
+        except RuntimeError as error:  # of FAISS
+            raise ValueError(f"{folder} cannot be read: {error}") from error
+
+    def tune(self, queries: Sample, target: float) -> Tuning:
+        """Take the cheapest widths with which the recall of these queries reaches the target."""
+        use_threads(len(queries.queries))
+        tuning = self._tuned_lists(queries, target)
+        self.tuning = self._tuned_beam(self._graph, queries, tuning) if self._graph else tuning
+        return self.tuning
+
+    def problems(self) -> Iterator[str]:
+        """What makes it unfit for the segment's vectors."""
+        for structure in (self._lists, self._graph):
+            if structure and (problem := structure.problem(self._vectors)):
+                yield problem
+
+    def _tuned_lists(self, queries: Sample, target: float) -> Tuning:
+        def recall(nprobe: int, candidates: int) -> dict[Queries, float]:
+            wanted = min(candidates + 2 * K, everything.live)
+            return queries.recall(
+                lambda vectors: rerank(
+                    self._vectors, vectors, K, self._lists.candidates(vectors, wanted, everything, nprobe)
+                )
+            )
+
+        everything = Selection(None, len(self._vectors))
+        for candidates in CANDIDATES:
+            nprobe, found = cheapest(ladder(1, self._lists.lists), partial(recall, candidates=candidates), target)
+            if min(found.values()) >= target:
+                break
+        return Tuning(target, found, nprobe, candidates)
+
+    def _tuned_beam(self, searched: Graph, queries: Sample, tuning: Tuning) -> Tuning:
+        def recall(beam: int) -> dict[Queries, float]:
+            return queries.recall(lambda vectors: searched.search(vectors, K, everything, beam))
+
+        everything = Selection(None, len(self._vectors))
+        beam, found = cheapest(ladder(SMALLEST_BEAM, LARGEST_BEAM), recall, tuning.target)
+        return replace(tuning, ef_search=beam, recall=found)
+
+
+def build(
+    folder: Path, kind: Kind, vectors: VectorFile, others: Vectors, stop: threading.Event
+) -> Mapping[str, int] | None:
+    """Write what searches of a segment of this kind need, and measure how wide they must be.
+
+    Args:
+        others: Vectors of the other modality, with which it is tuned.
+
+    Returns:
+        Checksums of the files; None when `stop` ended it.
+    """
+    if kind == "flat":
+        return {}
+    use_threads(len(vectors.vectors))
+    if not build_ivf(folder, vectors, stop) or (kind == "hnsw" and not build_graph(folder, vectors, stop)):
+        return None
+    built = Approximate(folder, kind, vectors.vectors, Tuning(TARGET, {}, 1, CANDIDATES[0]))
+    built.tune(sample(vectors, others), TARGET).write(folder)
+    return {path.name: checksum(path) for path in _files(folder, kind)}
+
+
+def _files(folder: Path, kind: Kind) -> list[Path]:
+    return [folder / ivf.FILE, *([folder / graph.FILE] if kind == "hnsw" else [])]
