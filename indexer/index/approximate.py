@@ -48,7 +48,7 @@ class Approximate:
             return None
         share = selection.live / len(self._vectors)
         if self._graph and share >= GRAPH_SHARE and k <= GRAPH_HITS and self.tuning.ef_search:
-            return self._graph.search(queries, k, selection, round(self.tuning.ef_search / share**0.5))
+            return self._graph.search(queries, k, selection, round(self.tuning.ef_search / share**0.5) + k)
         wanted = min(self.tuning.candidates + 2 * k, selection.live)
         widest = LIST_ROWS * wanted / selection.live * self._lists.lists
         nprobe = round(max(self.tuning.nprobe / share**0.25, widest))
@@ -102,7 +102,7 @@ class Approximate:
 
     def _tuned_beam(self, searched: Graph, queries: Sample, tuning: Tuning) -> Tuning:
         def recall(beam: int) -> dict[Queries, float]:
-            return queries.recall(lambda vectors: searched.search(vectors, K, everything, beam))
+            return queries.recall(lambda vectors: searched.search(vectors, K, everything, beam + K))
 
         everything = Selection(None, len(self._vectors))
         beam, found = cheapest(ladder(SMALLEST_BEAM, LARGEST_BEAM), recall, tuning.target)

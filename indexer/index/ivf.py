@@ -19,6 +19,8 @@ FILE = "ivf.faiss"
 SAMPLE_PER_LIST = 64
 """Vectors for each list from which the lists' centroids are learned."""
 ITERATIONS = 8
+QUERY_BITS = 4
+"""Of each component of a query, when it is compared with codes."""
 _SEED = 1
 
 
@@ -36,7 +38,9 @@ class Ivf:
 
     def candidates(self, queries: Vectors, count: int, selection: Selection, nprobe: int) -> NDArray[np.int64]:
         """Selected rows [n, count] of the `nprobe` nearest lists, best first by their codes, then -1."""
-        parameters = faiss.IVFRaBitQSearchParameters(nprobe=min(nprobe, self.lists), qb=4, sel=selection.bitmap)
+        parameters = faiss.IVFRaBitQSearchParameters(
+            nprobe=min(nprobe, self.lists), qb=QUERY_BITS, sel=selection.bitmap
+        )
         return np.asarray(self._index.search(queries, count, params=parameters)[1])
 
     def problem(self, vectors: Vectors) -> str | None:

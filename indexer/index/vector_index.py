@@ -49,7 +49,7 @@ class Selected:
     """Vectors of an index to which a search is confined, as they were at one moment."""
 
     def __init__(self, parts: Sequence[tuple[View, Selection]]) -> None:
-        self._parts = parts
+        self.parts = parts
         self.live = sum(selection.live for _, selection in parts)
         """Number of vectors."""
 
@@ -61,7 +61,7 @@ class Selected:
     def search_many(self, queries: NDArray[np.float32], k: int) -> list[Found]:
         """The same for each of many queries [n, d], all threads at work."""
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        found = [(view, view.search(queries, k, selection)) for view, selection in self._parts if selection.live]
+        found = [(view, view.search(queries, k, selection)) for view, selection in self.parts if selection.live]
         if not found:
             return [Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
         items = np.concatenate([view.rows.items[part.rows] for view, part in found], axis=1)
