@@ -1,7 +1,7 @@
 """Searching a large segment without reading all of its vectors, and what is built for it."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Self
 
 from indexer.index import graph, ivf
 from indexer.index.exact import Nearest, Vectors, rerank, use_threads
-from indexer.index.graph import Graph, build_graph
+from indexer.index.graph import Graph, build_graph, falls_apart
 from indexer.index.ivf import Ivf, build_ivf
 from indexer.index.kinds import Kind
 from indexer.index.mapping import VectorFile, checksum
@@ -36,11 +36,16 @@ class Approximate:
     The graph is faster where most rows are selected. The lists find few among many, or a great number, as well.
     """
 
-    def __init__(self, folder: Path, kind: Kind, vectors: Vectors, tuning: Tuning) -> None:
+    def __init__(self, folder: Path, vectors: Vectors, tuning: Tuning, files: Collection[str]) -> None:
         self._vectors, self._lists, self.tuning = vectors, Ivf.open(folder), tuning
-        self._graph = Graph.open(folder) if kind == "hnsw" else None
-        self.memory_bytes = sum(path.stat().st_size for path in _files(folder, kind))
+        self._graph = Graph.open(folder) if graph.FILE in files else None
+        self.memory_bytes = sum((folder / name).stat().st_size for name in files)
         """Bytes of its mapped files."""
+
+    @property
+    def kind(self) -> Kind:
+        """That of what there is; a graph is left out where it would fall apart."""
+        return "hnsw" if self._graph else "ivf"
 
     def search(self, queries: Vectors, k: int, selection: Selection) -> Nearest | None:
         """About the k best selected rows of each query [n, d], with exact dot products; None where a scan is better."""
@@ -55,19 +60,17 @@ class Approximate:
         return rerank(self._vectors, queries, k, self._lists.candidates(queries, wanted, selection, nprobe))
 
     @classmethod
-    def open(cls, folder: Path, kind: Kind, vectors: Vectors, sums: Mapping[str, int]) -> Self | None:
-        """Map what `build` made for a segment; None of a flat one.
+    def open(cls, folder: Path, vectors: Vectors, sums: Mapping[str, int]) -> Self:
+        """Map what `build` made for a segment.
 
         Raises:
             OSError, ValueError, TypeError: It is damaged.
         """
-        if kind == "flat":
-            return None
-        for path in _files(folder, kind):
-            if checksum(path) != sums[path.name]:
-                raise ValueError(f"{path} is damaged")
+        for name, expected in sums.items():
+            if checksum(folder / name) != expected:
+                raise ValueError(f"{folder / name} is damaged")
         try:
-            return cls(folder, kind, vectors, Tuning.read(folder))
+            return cls(folder, vectors, Tuning.read(folder), sums)
         except RuntimeError as error:  # of FAISS
             raise ValueError(f"{folder} cannot be read: {error}") from error
 
@@ -120,15 +123,14 @@ def build(
     Returns:
         Checksums of the files; None when `stop` ended it.
     """
-    if kind == "flat":
-        return {}
     use_threads(len(vectors.vectors))
-    if not build_ivf(folder, vectors, stop) or (kind == "hnsw" and not build_graph(folder, vectors, stop)):
+    files = [ivf.FILE]
+    if not build_ivf(folder, vectors, stop):
         return None
-    built = Approximate(folder, kind, vectors.vectors, Tuning(TARGET, {}, 1, CANDIDATES[0]))
+    if kind == "hnsw" and not falls_apart(vectors):
+        files.append(graph.FILE)
+        if not build_graph(folder, vectors, stop):
+            return None
+    built = Approximate(folder, vectors.vectors, Tuning(TARGET, {}, 1, CANDIDATES[0]), files)
     built.tune(sample(vectors, others), TARGET).write(folder)
-    return {path.name: checksum(path) for path in _files(folder, kind)}
-
-
-def _files(folder: Path, kind: Kind) -> list[Path]:
-    return [folder / ivf.FILE, *([folder / graph.FILE] if kind == "hnsw" else [])]
+    return {name: checksum(folder / name) for name in files}

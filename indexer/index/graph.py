@@ -47,6 +47,15 @@ class Graph:
         return None
 
 
+def falls_apart(file: VectorFile) -> bool:
+    """Whether some vector has more copies than links: they would link to each other only, and lead nowhere else."""
+    axis = np.random.default_rng(0).normal(size=file.vectors.shape[1])
+    _, copies = np.unique(
+        np.concatenate([np.vecdot(block.astype(np.float64), axis) for _, block in file.blocks()]), return_counts=True
+    )
+    return int(copies.max()) > LINKS
+
+
 def build_graph(folder: Path, file: VectorFile, stop: threading.Event) -> bool:
     """Write the graph of a file's vectors; False when `stop` ended it."""
     dimension = file.vectors.shape[1]

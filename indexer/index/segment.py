@@ -154,7 +154,8 @@ class Segment:
                 raise ValueError(f"{folder / name} holds {len(column)} rows; {header.count} were built")
             columns.append(column)
         rows = VectorRows(*columns)
-        return cls(rows, mappings, Approximate.open(folder, header.kind, rows.vectors, header.sums)), header
+        built = None if header.kind == "flat" else Approximate.open(folder, rows.vectors, header.sums)
+        return cls(rows, mappings, built), header
 
     def check_holds(self, live: NDArray[np.int64], header: Header) -> None:
         """Raise `ValueError` unless a built segment holds the catalogue's vectors of its range, each once.

@@ -116,7 +116,7 @@ class VectorIndex:
     def segments(self) -> list[SegmentInfo]:
         """The built segments, oldest first."""
         with self._replayed():
-            return [_describe(built) for built in self._built]
+            return [_describe(built.segment) for built in self._built]
 
     def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
@@ -446,10 +446,10 @@ def _hide_again(new: Sequence[Built], sources: Sequence[Segment], views: Sequenc
         built.segment.hide(gone)
 
 
-def _describe(built: Built) -> SegmentInfo:
-    segment = built.segment
-    tuning = segment.approximate.tuning if segment.approximate else None
-    return SegmentInfo(built.header.kind, segment.live, segment.memory_bytes, tuning)
+def _describe(segment: Segment) -> SegmentInfo:
+    built = segment.approximate
+    tuning = built.tuning if built else None
+    return SegmentInfo(built.kind if built else "flat", segment.live, segment.memory_bytes, tuning)
 
 
 def _is_sparse(built: Built) -> bool:

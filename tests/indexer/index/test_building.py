@@ -159,4 +159,4 @@ def test_a_segment_that_faiss_cannot_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "segment" / ivf.FILE).write_bytes(b"no index")
     sums = {ivf.FILE: checksum(tmp_path / "segment" / ivf.FILE)}
     with pytest.raises(ValueError, match="cannot be read"):
-        Approximate.open(tmp_path / "segment", "ivf", pictures(100), sums)
+        Approximate.open(tmp_path / "segment", pictures(100), sums)
