@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from indexer.index import graph, ivf
 from indexer.index.exact import Vectors, scan, use_threads
-from indexer.index.kinds import Kind
+from indexer.index.kinds import IndexSetting
 from indexer.index.segment import Header, Segment, write_segment
 from indexer.index.selection import ItemSet
 from indexer.index.vector_index import Selected
 from indexer.types import VectorRows
 
-KINDS: tuple[Kind, ...] = ("flat", "ivf", "hnsw")
+KINDS: tuple[IndexSetting, ...] = ("flat", "auto", "hnsw")
 SELECTIVITIES = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.3, 0.5, 0.9)
 CLUSTERS, LATENT, SPREAD = 1000, 48, 0.7
 GAP = 4.0
@@ -71,7 +71,7 @@ def run(count: int = 1_000_000, dimension: int = 512) -> None:
             measure(kind, Path(folder), world, count, dimension)
 
 
-def measure(kind: Kind, folder: Path, world: World, count: int, dimension: int) -> None:
+def measure(kind: IndexSetting, folder: Path, world: World, count: int, dimension: int) -> None:
     """One kind: the line of the segment, and a line for each selectivity."""
     header = Header("bench", "bench", dimension, 0, count, count, kind)
     started = time.perf_counter()
@@ -87,7 +87,7 @@ def measure(kind: Kind, folder: Path, world: World, count: int, dimension: int) 
         f"\n{kind}: written and tuned in {built_s:.0f} s, opened in {opened_s:.2f} s, {bytes_each:.0f} bytes a vector"
     )
     if segment.approximate:
-        print(f"  {segment.approximate.tuning}")
+        print(f"  {segment.approximate.kind}: {segment.approximate.tuning}")
     for name, queries in {"pictures": world.pictures(BATCH, 10**6 + 1), "texts": world.texts(BATCH, 10**6 + 2)}.items():
         show(segment, name, queries, folder / kind)
     if segment.approximate:
@@ -125,7 +125,7 @@ def bare_search(segment: Segment, queries: Vectors, folder: Path) -> Callable[[]
         index.hnsw.efSearch = tuning.ef_search
         return partial(index.search, queries, K)
     index = faiss.read_index(str(folder / ivf.FILE))
-    index.nprobe, index.qb = tuning.nprobe, ivf.QUERY_BITS
+    index.nprobe = tuning.nprobe
     return partial(index.search, queries, tuning.candidates)
 
 

@@ -11,7 +11,7 @@ from indexer.index import graph, ivf
 from indexer.index.exact import Nearest, Vectors, rerank, use_threads
 from indexer.index.graph import Graph, build_graph, falls_apart
 from indexer.index.ivf import Ivf, build_ivf
-from indexer.index.kinds import Kind
+from indexer.index.kinds import IndexSetting, Kind
 from indexer.index.mapping import VectorFile, checksum
 from indexer.index.selection import Selection
 from indexer.index.tuning import TARGET, K, Queries, Sample, Tuning, cheapest, ladder, sample
@@ -28,6 +28,9 @@ LIST_ROWS = 4
 """Selected rows that are to be in the lists that are read, for each candidate."""
 CANDIDATES = (200, 800)
 SMALLEST_BEAM, LARGEST_BEAM = 16, 2048
+FAR = 1 / 16
+"""Share of the lists that searches may read; where they must read more, a graph is faster, and is built."""
+_UNKNOWN = Tuning(TARGET, {}, 1, CANDIDATES[0])
 
 
 class Approximate:
@@ -81,6 +84,11 @@ class Approximate:
         self.tuning = self._tuned_beam(self._graph, queries, tuning) if self._graph else tuning
         return self.tuning
 
+    @property
+    def share_read(self) -> float:
+        """Of the lists, in a search without a filter."""
+        return self.tuning.nprobe / self._lists.lists
+
     def problems(self) -> Iterator[str]:
         """What makes it unfit for the segment's vectors."""
         for structure in (self._lists, self._graph):
@@ -113,24 +121,28 @@ class Approximate:
 
 
 def build(
-    folder: Path, kind: Kind, vectors: VectorFile, others: Vectors, stop: threading.Event
+    folder: Path, kind: IndexSetting, vectors: VectorFile, others: Vectors, stop: threading.Event
 ) -> Mapping[str, int] | None:
-    """Write what searches of a segment of this kind need, and measure how wide they must be.
+    """Write what searches of a segment need, and measure how wide they must be.
 
     Args:
+        kind: `ivf`, `hnsw`, or `auto`: a graph where the lists must be read far to find enough.
         others: Vectors of the other modality, with which it is tuned.
 
     Returns:
         Checksums of the files; None when `stop` ended it.
     """
     use_threads(len(vectors.vectors))
-    files = [ivf.FILE]
     if not build_ivf(folder, vectors, stop):
         return None
-    if kind == "hnsw" and not falls_apart(vectors):
-        files.append(graph.FILE)
+    queries = sample(vectors, others)
+    lists = Approximate(folder, vectors.vectors, _UNKNOWN, files := [ivf.FILE])
+    tuning = lists.tune(queries, TARGET)
+    wanted = kind == "hnsw" or (kind == "auto" and lists.share_read > FAR)
+    if wanted and not falls_apart(vectors):
         if not build_graph(folder, vectors, stop):
             return None
-    built = Approximate(folder, vectors.vectors, Tuning(TARGET, {}, 1, CANDIDATES[0]), files)
-    built.tune(sample(vectors, others), TARGET).write(folder)
+        files.append(graph.FILE)
+        tuning = Approximate(folder, vectors.vectors, tuning, files).tune(queries, TARGET)
+    tuning.write(folder)
     return {name: checksum(folder / name) for name in files}

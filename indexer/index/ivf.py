@@ -19,15 +19,13 @@ FILE = "ivf.faiss"
 SAMPLE_PER_LIST = 64
 """Vectors for each list from which the lists' centroids are learned."""
 ITERATIONS = 8
-QUERY_BITS = 4
-"""Of each component of a query, when it is compared with codes."""
 _SEED = 1
 
 
 class Ivf:
     """The rows of a segment in lists by their nearest centroid, in a mapped file."""
 
-    def __init__(self, index: faiss.IndexIVFRaBitQ) -> None:
+    def __init__(self, index: faiss.IndexIVFRaBitQFastScan) -> None:
         self._index = index
         self.lists: int = index.nlist
 
@@ -38,9 +36,7 @@ class Ivf:
 
     def candidates(self, queries: Vectors, count: int, selection: Selection, nprobe: int) -> NDArray[np.int64]:
         """Selected rows [n, count] of the `nprobe` nearest lists, best first by their codes, then -1."""
-        parameters = faiss.IVFRaBitQSearchParameters(
-            nprobe=min(nprobe, self.lists), qb=QUERY_BITS, sel=selection.bitmap
-        )
+        parameters = faiss.SearchParametersIVF(nprobe=min(nprobe, self.lists), sel=selection.bitmap)
         return np.asarray(self._index.search(queries, count, params=parameters)[1])
 
     def problem(self, vectors: Vectors) -> str | None:
@@ -63,7 +59,7 @@ def build_ivf(folder: Path, file: VectorFile, stop: threading.Event) -> bool:
     lists, dimension = centroids.shape
     quantizer = faiss.IndexFlatIP(dimension)
     quantizer.add(centroids)
-    index = faiss.IndexIVFRaBitQ(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFRaBitQFastScan(quantizer, dimension, lists, faiss.METRIC_INNER_PRODUCT)
     index.train(file.sample(SAMPLE_PER_LIST * lists, _SEED))
     for _, block in file.blocks():
         if stop.is_set():

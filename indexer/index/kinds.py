@@ -11,7 +11,7 @@ IndexSetting = Literal["auto", "flat", "hnsw", "ivf"]
 FLAT_COMPONENTS = 2**23
 """Components of vectors (16,384 of 512) below which a scan is as fast as what could be built."""
 GRAPH_COMPONENTS = 2**26
-"""Components (131,072 vectors of 512) below which `auto` builds no graph: one costs 30 times what lists cost, and a
+"""Components (131,072 vectors of 512) below which `auto` builds no graph: one costs 20 times what lists cost, and a
 segment of this size is soon merged into a larger one."""
 MEMORY_SHARE = 4
 """By default a graph may take one part in so many of the machine's memory."""
@@ -22,8 +22,8 @@ def machine_share() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_SHARE
 
 
-def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes: int) -> Kind:
-    """The kind of a segment of so many vectors.
+def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes: int) -> IndexSetting:
+    """The kind of a segment of so many vectors; `auto` where the vectors themselves are to decide.
 
     Args:
         setting: What the collection asks for; small segments are flat in any case.
@@ -35,4 +35,4 @@ def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes:
     if setting != "auto":
         return setting
     fits = count * (2 * dimension + graph.ROW_BYTES) <= memory_bytes
-    return "hnsw" if fits and components >= GRAPH_COMPONENTS else "ivf"
+    return "auto" if fits and components >= GRAPH_COMPONENTS else "ivf"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.index.approximate import Approximate, build
 from indexer.index.exact import Nearest, Vectors, scan, use_threads
-from indexer.index.kinds import Kind
+from indexer.index.kinds import IndexSetting
 from indexer.index.mapping import VectorFile, leave, map_file
 from indexer.index.selection import ItemSet, Selection
 from indexer.stores.originals import sync_folder
@@ -52,7 +52,7 @@ class Header:
     after_seq: int
     to_seq: int
     count: int
-    kind: Kind = "flat"
+    kind: IndexSetting = "flat"
     sums: Mapping[str, int] = field(default_factory=dict)
     """CRC-32 of the files beside the columns."""
 

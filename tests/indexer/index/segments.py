@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from indexer.index.kinds import Kind
+from indexer.index.kinds import IndexSetting
 from indexer.index.segment import Header, Segment, write_segment
 from indexer.types import VectorRows
 
@@ -27,7 +27,7 @@ def texts(count: int, seed: int = 1) -> NDArray[np.float32]:
 
 def write(
     folder: Path,
-    kind: Kind,
+    kind: IndexSetting,
     vectors: NDArray[np.float32],
     *,
     others: NDArray[np.float32] | None = None,
@@ -44,7 +44,7 @@ def write(
     )
 
 
-def build(folder: Path, kind: Kind, vectors: NDArray[np.float32]) -> Segment:
+def build(folder: Path, kind: IndexSetting, vectors: NDArray[np.float32]) -> Segment:
     """One segment, open."""
     assert write(folder, kind, vectors)
     return Segment.open(folder)[0]

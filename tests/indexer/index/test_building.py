@@ -27,7 +27,7 @@ FILES = [("ivf", "ivf.faiss"), ("hnsw", "ivf.faiss"), ("hnsw", "hnsw.faiss"), ("
         ("auto", FLAT_COMPONENTS - 512, MUCH, "flat"),
         ("auto", FLAT_COMPONENTS, MUCH, "ivf"),
         ("auto", GRAPH_COMPONENTS - 512, MUCH, "ivf"),
-        ("auto", GRAPH_COMPONENTS, MUCH, "hnsw"),
+        ("auto", GRAPH_COMPONENTS, MUCH, "auto"),
         ("auto", GRAPH_COMPONENTS, LITTLE, "ivf"),
         ("hnsw", FLAT_COMPONENTS - 512, MUCH, "flat"),
         ("hnsw", FLAT_COMPONENTS, LITTLE, "hnsw"),
@@ -36,7 +36,7 @@ FILES = [("ivf", "ivf.faiss"), ("hnsw", "ivf.faiss"), ("hnsw", "hnsw.faiss"), ("
     ],
 )
 def test_the_kind_follows_size_memory_and_setting(
-    setting: IndexSetting, components: int, memory_bytes: int, kind: Kind
+    setting: IndexSetting, components: int, memory_bytes: int, kind: IndexSetting
 ) -> None:
     assert choose_kind(setting, components // 512, 512, memory_bytes) == kind
 
@@ -90,6 +90,20 @@ def test_widths_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, int
 
 
 @pytest.mark.parametrize(("kind", "name"), FILES[:3])
+def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
+    """Vectors without clusters are in no list more than in others."""
+    rng = np.random.default_rng(0)
+    scattered = rng.normal(size=(6000, DIMENSION)).astype(np.float16).astype(np.float32)
+    clusters = np.repeat(scattered[:60], 100, axis=0)
+    clusters += 0.01 * rng.normal(size=clusters.shape)
+    clusters = clusters.astype(np.float16).astype(np.float32)
+    for vectors, kind in ((scattered, "hnsw"), (clusters, "ivf")):
+        assert write(tmp_path / kind, "auto", vectors, others=vectors[::50] + 0.02)
+        built = Segment.open(tmp_path / kind)[0].approximate
+        assert built
+        assert built.kind == kind
+
+
 def test_files_of_other_vectors_are_told_by_verify(tmp_path: Path, kind: Kind, name: str) -> None:
     """Their sums are right: they were built wrong, or put there."""
     build(tmp_path / "own", kind, pictures(500))
