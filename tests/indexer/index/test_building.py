@@ -89,7 +89,6 @@ def test_widths_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, int
         Tuning.read(tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "name"), FILES[:3])
 def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
     """Vectors without clusters are in no list more than in others."""
     rng = np.random.default_rng(0)
@@ -104,6 +103,7 @@ def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
         assert built.kind == kind
 
 
+@pytest.mark.parametrize(("kind", "name"), FILES[:3])
 def test_files_of_other_vectors_are_told_by_verify(tmp_path: Path, kind: Kind, name: str) -> None:
     """Their sums are right: they were built wrong, or put there."""
     build(tmp_path / "own", kind, pictures(500))
