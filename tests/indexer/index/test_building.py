@@ -1,6 +1,7 @@
 """Building segments that are not flat: stopped, damaged, tuned anew."""
 
 import json
+import shutil
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,6 @@ from indexer.index.tuning import Tuning, cheapest, ladder, sample
 from tests.indexer.index.segments import DIMENSION, build, pictures, texts, write
 
 MUCH, LITTLE = 2**40, 2**20
-FILES = [("ivf", "ivf.faiss"), ("hnsw", "ivf.faiss"), ("hnsw", "hnsw.faiss"), ("ivf", "tuning.json")]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,18 @@ def test_a_stopped_build_leaves_nothing(tmp_path: Path, kind: Kind) -> None:
     assert times == 5 + ivf.ITERATIONS + (4 if kind == "hnsw" else 2)
 
 
-@pytest.mark.parametrize(("kind", "name"), FILES)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A segment with all files, to be copied."""
+    folder = tmp_path_factory.mktemp("built") / "segment"
+    assert write(folder, "hnsw", pictures(500))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["ivf.faiss", "hnsw.faiss", "tuning.json"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
-def test_a_damaged_segment_is_not_opened(tmp_path: Path, kind: Kind, name: str, damage: str) -> None:
-    build(tmp_path / "segment", kind, pictures(500))
+def test_a_damaged_segment_is_not_opened(built: Path, tmp_path: Path, name: str, damage: str) -> None:
+    shutil.copytree(built, tmp_path / "segment")
     path = tmp_path / "segment" / name
     data = bytearray(path.read_bytes())
     if damage == "missing":
@@ -103,11 +111,11 @@ def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
         assert built.kind == kind
 
 
-@pytest.mark.parametrize(("kind", "name"), FILES[:3])
-def test_files_of_other_vectors_are_told_by_verify(tmp_path: Path, kind: Kind, name: str) -> None:
+@pytest.mark.parametrize(("name", "count"), [("ivf.faiss", 501), ("hnsw.faiss", 500), ("hnsw.faiss", 501)])
+def test_files_of_other_vectors_are_told_by_verify(built: Path, tmp_path: Path, name: str, count: int) -> None:
     """Their sums are right: they were built wrong, or put there."""
-    build(tmp_path / "own", kind, pictures(500))
-    build(tmp_path / "other", kind, pictures(501 if name == ivf.FILE else 500, seed=3))
+    shutil.copytree(built, tmp_path / "own")
+    build(tmp_path / "other", "hnsw", pictures(count, seed=3))
     (tmp_path / "own" / name).write_bytes((tmp_path / "other" / name).read_bytes())
     header = json.loads((tmp_path / "own" / "segment.json").read_text())
     header["sums"][name] = checksum(tmp_path / "own" / name)
