@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         description="Networks that URLs of pictures, catalogues and webhooks may lead to although they are not public, "
         "e.g. 10.1.0.0/16.",
     )
+    index_memory_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description="Most bytes of a graph that makes the search of a large index fast; beyond, lists of codes take a "
+        "tenth of them. A quarter of the machine's memory when left out.",
+    )
     api_key: SecretStr | None = Field(
         default=None, min_length=16, description="Key that every request to the API must carry as a bearer token."
     )

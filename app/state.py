@@ -72,7 +72,9 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     objects, fetcher = ObjectStores(settings.ingest_roots), Fetcher(settings.url_ranges)
     spool = settings.data_dir / "spool"
     locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
-    with Collections(settings.data_dir, encoder_of, settings.image_limits, settings.model) as collections:
+    with Collections(
+        settings.data_dir, encoder_of, settings.image_limits, settings.model, settings.index_memory_bytes
+    ) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
         ingest = IngestJob(locations, pictures, pictures.remember)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,7 @@ class Collection:
         index_folder: Path,
         encoder_of: EncoderOf,
         limits: ImageLimits,
+        index_memory_bytes: int,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
@@ -93,6 +95,7 @@ class Collection:
                 encoder,
                 limits,
                 self._columns,
+                index_memory_bytes=index_memory_bytes,
                 count_items=lambda: self._count,
                 writes=self._writes,
                 check_open=self._check_open,
@@ -129,6 +132,8 @@ class Collection:
         active = self.generations.active
         sizes = [index.sizes for index in active.indexes.values()]
         main, delta, memory = (sum(column) for column in zip(*sizes, strict=True))
+        segments = {modality: index.segments for modality, index in active.indexes.items()}
+        largest = max(chain(*segments.values()), key=lambda segment: segment.vectors, default=None)
         return CollectionInfo(
             name=self.name,
             settings=active.row.settings,
@@ -137,7 +142,7 @@ class Collection:
             generation=active.number,
             items=self._count,
             vectors={modality: index.count for modality, index in active.indexes.items()},
-            index=IndexInfo("flat", main, delta, memory),
+            index=IndexInfo(largest.kind if largest else "flat", main, delta, memory, segments),
             created_at=active.row.created_at,
         )
 
@@ -339,7 +344,7 @@ class Collection:
     @property
     def segments(self) -> int:
         """Number of built segments."""
-        return sum(index.segments for index in self._open_indexes())
+        return sum(len(index.segments) for index in self._open_indexes())
 
     @property
     def unusable(self) -> list[str]:
@@ -359,6 +364,11 @@ class Collection:
         """Merge each index into one segment without hidden vectors; searches and writes go on."""
         for generation in self.generations.open:
             generation.compaction.run()
+
+    def tune(self, target: float) -> None:
+        """Set how wide searches of the built segments are, so that their recall@10 holds; searches and writes go on."""
+        for generation in self.generations.open:
+            generation.compaction.tune(target)
 
     def rebuild(self, report: Callable[[int], None] = lambda _: None) -> None:
         """Drop each index and build it anew from the catalogue; writes and searches wait.

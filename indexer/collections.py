@@ -12,6 +12,7 @@ from typing import IO, Self
 
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
+from indexer.index.kinds import machine_share
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
@@ -29,6 +30,7 @@ class Collections:
     Args:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
         default_model: The model with which the collection `default` is made.
+        index_memory_bytes: What the graph of one segment may take; by default a quarter of the machine's memory.
 
     Raises:
         DataFolderInUse: Another process has the folder open.
@@ -40,9 +42,11 @@ class Collections:
         open_encoder: Callable[[str], Encoder],
         limits: ImageLimits | None = None,
         default_model: str = "default",
+        index_memory_bytes: int | None = None,
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
+        self._index_memory_bytes = machine_share() if index_memory_bytes is None else index_memory_bytes
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         try:
@@ -141,7 +145,16 @@ class Collections:
 
     def _open_collection(self, row: CollectionRow) -> Collection:
         folder = self._index_folder(row.pk)
-        return Collection(row, self.database, self._catalogue, self.originals, folder, self._encoder_of, self._limits)
+        return Collection(
+            row,
+            self.database,
+            self._catalogue,
+            self.originals,
+            folder,
+            self._encoder_of,
+            self._limits,
+            self._index_memory_bytes,
+        )
 
     def _encoder_of(self, row: CollectionRow) -> Encoder:
         encoder = self._open_encoder(row.model)

@@ -36,6 +36,7 @@ class Generation:
         limits: ImageLimits,
         columns: Columns,
         *,
+        index_memory_bytes: int,
         count_items: Callable[[], int],
         writes: threading.RLock,
         check_open: Callable[[], None],
@@ -44,7 +45,8 @@ class Generation:
         self.canary = row.canary
         """Share of the searches that it answers without being active."""
         self.indexes: dict[Modality, VectorIndex] = {
-            modality: VectorIndex(folder / modality, catalogue, row, modality) for modality in MODALITIES
+            modality: VectorIndex(folder / modality, catalogue, row, modality, index_memory_bytes)
+            for modality in MODALITIES
         }
         self._closed = threading.Event()
         self.compaction = Compaction(row.name, self.indexes.values(), writes, self._closed)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import IndexerError
+from indexer.index.kinds import IndexSetting, Kind
+from indexer.index.tuning import Tuning
 from indexer.search.filters import Filter
 from models.errors import ModelError
 
@@ -291,16 +293,30 @@ class CollectionSettings:
     model: str = "default"
     modality_weights: Mapping[Modality, float] = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     store_originals: bool = True
+    index: IndexSetting = "auto"
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """A built segment."""
+
+    kind: Kind
+    vectors: int
+    memory_bytes: int
+    tuning: Tuning | None
+    """None of a flat one, which is searched exactly."""
 
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """The state of a collection's index: vectors per kind of segment and their memory."""
+    """The state of a collection's index: vectors in built segments and in the delta segment, and their memory."""
 
-    kind: str
+    kind: Kind
+    """Of the largest segment."""
     main: int
     delta: int
     memory_bytes: int
+    segments: Mapping[Modality, Sequence[SegmentInfo]]
 
 
 GenerationState = Literal["active", "following", "resting"]

@@ -61,6 +61,21 @@ def rebuild(data_dir: DataDir = None, collection: One = None) -> None:
             out.print(f"{_describe(one)}, built anew", markup=False, highlight=False)
 
 
+@cli.command()
+def tune(
+    recall: Annotated[float, typer.Option(min=0.5, max=1.0, help="Recall@10 against exact search.")] = 0.98,
+    data_dir: DataDir = None,
+    collection: One = None,
+) -> None:
+    """Set how wide searches are to the least that finds this share of what exact ones find."""
+    with _collections(data_dir, collection) as collections:
+        for one in collections:
+            one.tune(recall)
+            out.print(_describe(one), markup=False, highlight=False)
+            for line in _tunings(one):
+                out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collection"]]:
     """All collections of a data folder, or one, with the folder locked."""
@@ -71,7 +86,8 @@ def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collecti
     settings = load_settings(data_dir=data_dir)
     if not (settings.data_dir / "catalogue.db").is_file():
         raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
-    with Collections(settings.data_dir, Encoders(settings, ModelStore(settings.models_dir))) as collections:
+    encoders = Encoders(settings, ModelStore(settings.models_dir))
+    with Collections(settings.data_dir, encoders, index_memory_bytes=settings.index_memory_bytes) as collections:
         names = [name] if name else [info.name for info in collections.infos()]
         yield [collections.get(name) for name in names]
 
@@ -79,3 +95,15 @@ def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collecti
 def _describe(collection: "Collection") -> str:
     vectors = collection.info().vectors
     return f"{collection.name}: {vectors['image']} image and {vectors['text']} text vectors"
+
+
+def _tunings(collection: "Collection") -> Iterator[str]:
+    for modality, segments in collection.info().index.segments.items():
+        for segment in segments:
+            if segment.tuning is None:
+                yield f"{modality}, {segment.vectors} vectors: flat, which is exact"
+                continue
+            found = segment.tuning
+            measured = ", ".join(f"{recall:.3f} of {kind} queries" for kind, recall in found.recall.items())
+            widths = f"nprobe {found.nprobe}" + (f", ef_search {found.ef_search}" if found.ef_search else "")
+            yield f"{modality}, {segment.vectors} vectors: {segment.kind}, recall {measured}; {widths}"

@@ -1,10 +1,13 @@
 """Collections."""
 
+from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
 from app.schemas.base import ModelName, Schema, Weights
+from indexer.index.kinds import IndexSetting, Kind
+from indexer.index.tuning import Queries
 from indexer.types import DEFAULT_WEIGHTS, CollectionInfo, CollectionSettings, Modality
 
 
@@ -20,19 +23,48 @@ class CollectionBody(Schema):
         default=dict(DEFAULT_WEIGHTS), description="How much image and text vectors of the items count in a search."
     )
     store_originals: bool = Field(default=True, description="Keep the pictures; re-embedding needs them.")
+    index: IndexSetting = Field(
+        default="auto",
+        description="How built segments are searched: `flat` exactly, `hnsw` fast, `ivf` in little memory; `auto` by "
+        "their size. Small ones are flat in any case.",
+    )
 
     def settings(self, default_model: str) -> CollectionSettings:
         """As the indexer takes it."""
-        return CollectionSettings(self.model or default_model, self.modality_weights, self.store_originals)
+        return CollectionSettings(self.model or default_model, self.modality_weights, self.store_originals, self.index)
+
+
+class Tuning(Schema):
+    """How wide searches of a segment are, and what was measured when that was set."""
+
+    target: float = Field(examples=[0.98], description="Recall@10 that was asked for.")
+    recall: dict[Queries, float] = Field(
+        examples=[{"stored": 0.996, "other": 0.986}],
+        description="Recall@10 against exact search: of `stored` vectors as queries, and of the `other` modality's.",
+    )
+    nprobe: int = Field(examples=[64], description="Inverted lists that are read; more under a filter.")
+    candidates: int = Field(examples=[200], description="Vectors that are compared exactly, beside two for each hit.")
+    ef_search: int | None = Field(examples=[190], description="Width of the beam in the graph.")
+
+
+class Segment(Schema):
+    """A built segment of the index."""
+
+    kind: Kind
+    vectors: int = Field(examples=[131072])
+    memory_bytes: int
+    tuning: Tuning | None = Field(description="null of a flat one, which is searched exactly.")
 
 
 class Index(Schema):
     """State of a collection's index, in vectors and bytes."""
 
-    kind: str = Field(examples=["flat"])
-    main: int
-    delta: int
+    setting: IndexSetting = Field(description="What the collection was made with.")
+    kind: Kind = Field(description="Of the largest segment.", examples=["flat"])
+    main: int = Field(description="Vectors in built segments.")
+    delta: int = Field(description="Vectors that were written since, which are searched exactly.")
     memory_bytes: int
+    segments: dict[Modality, list[Segment]]
 
 
 class Collection(Schema):
@@ -61,12 +93,7 @@ class Collection(Schema):
             generation=info.generation,
             items=info.items,
             vectors=info.vectors,
-            index=Index(
-                kind=info.index.kind,
-                main=info.index.main,
-                delta=info.index.delta,
-                memory_bytes=info.index.memory_bytes,
-            ),
+            index=Index.model_validate({"setting": info.settings.index, **asdict(info.index)}),
             modality_weights=dict(info.settings.modality_weights),
             store_originals=info.settings.store_originals,
             created_at=info.created_at,

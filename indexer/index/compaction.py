@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
+from indexer.index.exact import step_back
 from indexer.index.vector_index import VectorIndex
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,12 @@ class Compaction:
             for index in self._indexes:
                 index.rebuild(self._writes, self._closed, report)
 
+    def tune(self, target: float) -> None:
+        """Set how wide searches of the built segments are; see `Collection.tune`."""
+        with self._running:
+            for index in self._indexes:
+                index.tune(target)
+
     def run_if_needed(self) -> None:
         """Begin one in the background where enough was written; to be called after writes, without their lock."""
         if time.monotonic() < self._not_before:
@@ -75,6 +82,7 @@ class Compaction:
             self._rest()
 
     def _run_in_background(self) -> None:
+        step_back()
         try:
             with self._running:
                 for index in self._indexes:

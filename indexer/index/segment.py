@@ -5,22 +5,26 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from mmap import ACCESS_READ, MADV_DONTNEED, PAGESIZE, mmap
+from dataclasses import asdict, dataclass, field, replace
+from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.approximate import Approximate, build
+from indexer.index.exact import Nearest, Vectors, scan, use_threads
+from indexer.index.kinds import IndexSetting
+from indexer.index.mapping import VectorFile, leave, map_file
 from indexer.index.selection import ItemSet, Selection
 from indexer.stores.originals import sync_folder
 from indexer.types import Vector, VectorRows
 
-_FILES = ("seqs.i64", "items.i64", "vectors.f32")
+VECTORS = "vectors.f32"
+_FILES = ("seqs.i64", "items.i64", VECTORS)
 """The columns of `VectorRows`, little-endian, without a header: `segment.json` tells how many rows there are."""
 _HEADER = "segment.json"
 _PARTIAL = "partial-"
@@ -48,6 +52,9 @@ class Header:
     after_seq: int
     to_seq: int
     count: int
+    kind: IndexSetting = "flat"
+    sums: Mapping[str, int] = field(default_factory=dict)
+    """CRC-32 of the files beside the columns."""
 
 
 class View:
@@ -57,10 +64,17 @@ class View:
         rows: All vectors of the segment.
         alive: bool [n], those that are not hidden; None when all are.
         mappings: Of a built segment, the files that its columns lie in.
+        approximate: How it is searched where a scan would take long.
     """
 
-    def __init__(self, rows: VectorRows, alive: NDArray[np.bool_] | None, mappings: Sequence[mmap]) -> None:
-        self.rows, self._alive, self._mappings = rows, alive, mappings
+    def __init__(
+        self,
+        rows: VectorRows,
+        alive: NDArray[np.bool_] | None,
+        mappings: Sequence[mmap],
+        approximate: Approximate | None,
+    ) -> None:
+        self.rows, self._alive, self._mappings, self._approximate = rows, alive, mappings, approximate
         self._live_rows = Selection(alive, len(rows.seqs))
         self.live = self._live_rows.live
 
@@ -71,23 +85,18 @@ class View:
         chosen = items.holds(self.rows.items)
         return Selection(chosen if self._alive is None else chosen & self._alive, len(chosen))
 
-    def search(self, query: Vector, k: int, selection: Selection) -> Found:
-        """The k vectors of the selection with the highest dot product with the query [d]."""
-        k, (count, dimension) = min(k, selection.live), self.rows.vectors.shape
-        similarities, positions = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64)
-        if k:
-            faiss.knn_inner_product(
-                faiss.swig_ptr(np.ascontiguousarray(query, dtype=np.float32)),
-                faiss.swig_ptr(self.rows.vectors),
-                dimension,
-                1,
-                count,
-                k,
-                faiss.swig_ptr(similarities),
-                faiss.swig_ptr(positions),
-                selection.selector,
-            )
-        return Found(self.rows.items[positions], similarities)
+    def search(self, queries: Vectors, k: int, selection: Selection) -> Nearest:
+        """The k rows of the selection, or all of fewer, with the highest dot products with each query [n, d]."""
+        k = min(k, selection.live)
+        use_threads(len(queries))
+        found = self._approximate.search(queries, k, selection) if self._approximate else None
+        if found is None:
+            return scan(self.rows.vectors, queries, k, selection)
+        short = np.flatnonzero(found.rows[:, -1] < 0)
+        if len(short):
+            whole = scan(self.rows.vectors, queries[short], k, selection)
+            found.similarities[short], found.rows[short] = whole
+        return found
 
     @property
     def alive(self) -> NDArray[np.bool_]:
@@ -106,7 +115,7 @@ class View:
             alive = slice(None) if self._alive is None else self._alive[start:stop]
             yield VectorRows(*(column[start:stop][alive].copy() for column in _columns(self.rows)))
             for mapping in self._mappings:
-                _leave(mapping, len(mapping) // count * start, len(mapping) // count * stop)
+                leave(mapping, len(mapping) // count * start, len(mapping) // count * stop)
 
 
 class Segment:
@@ -115,8 +124,8 @@ class Segment:
     A view of it may be read beside everything that is done to it.
     """
 
-    def __init__(self, rows: VectorRows, mappings: Sequence[mmap] = ()) -> None:
-        self._mappings = mappings
+    def __init__(self, rows: VectorRows, mappings: Sequence[mmap] = (), approximate: Approximate | None = None) -> None:
+        self._mappings, self.approximate = mappings, approximate
         # Arrays with room to grow; a row that is written never changes, so that views can share them.
         self._rows, self._count = rows, len(rows.seqs)
         self._hidden = np.zeros(self._count, dtype=bool)
@@ -138,13 +147,15 @@ class Segment:
             OSError, ValueError, TypeError: It is damaged; the caller does without it.
         """
         header = Header(**json.loads((folder / _HEADER).read_text(encoding="utf-8")))
-        mappings, columns = [_map(folder / name) for name in _FILES], []
+        mappings, columns = [map_file(folder / name) for name in _FILES], []
         for name, mapping, empty in zip(_FILES, mappings, _columns(_room(0, header.dimension)), strict=True):
             column = np.frombuffer(mapping, empty.dtype).reshape(-1, *empty.shape[1:])
             if len(column) != header.count:
                 raise ValueError(f"{folder / name} holds {len(column)} rows; {header.count} were built")
             columns.append(column)
-        return cls(VectorRows(*columns), mappings), header
+        rows = VectorRows(*columns)
+        built = None if header.kind == "flat" else Approximate.open(folder, rows.vectors, header.sums)
+        return cls(rows, mappings, built), header
 
     def check_holds(self, live: NDArray[np.int64], header: Header) -> None:
         """Raise `ValueError` unless a built segment holds the catalogue's vectors of its range, each once.
@@ -167,8 +178,9 @@ class Segment:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of vectors and numbers, of which those of a built segment are mapped, not held."""
-        return self._count * (sum(column[:1].nbytes for column in _columns(self._rows)) + 1)
+        """Bytes of vectors, numbers and what is built for searches; of a built segment they are mapped, not held."""
+        columns = self._count * (sum(column[:1].nbytes for column in _columns(self._rows)) + 1)
+        return columns + (self.approximate.memory_bytes if self.approximate else 0)
 
     def live_seqs(self) -> NDArray[np.int64]:
         """Sequence numbers of the vectors that can be found, ascending."""
@@ -230,7 +242,8 @@ class Segment:
         """What can be found now."""
         if self._view is None:
             rows = VectorRows(*(column[: self._count] for column in _columns(self._rows)))
-            self._view = View(rows, ~self._hidden[: self._count] if self.hidden else None, self._mappings)
+            alive = ~self._hidden[: self._count] if self.hidden else None
+            self._view = View(rows, alive, self._mappings, self.approximate)
         return self._view
 
     @property
@@ -270,17 +283,29 @@ def take(rows: VectorRows, positions: NDArray[np.int64]) -> VectorRows:
     return VectorRows(rows.seqs[positions], rows.items[positions], rows.vectors[positions])
 
 
-def write_segment(folder: Path, header: Header, blocks: Iterable[VectorRows], stop: threading.Event) -> bool:
+def write_segment(
+    folder: Path,
+    header: Header,
+    blocks: Iterable[VectorRows],
+    stop: threading.Event,
+    others: Callable[[], Vectors],
+) -> bool:
     """Write vectors in ascending order of their sequence numbers as one segment, complete or not at all.
 
     A killed build leaves nothing that would be opened; False when `stop` ended it.
+
+    Args:
+        others: Gives vectors of the other modality, with which a segment is tuned that is not flat.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_PARTIAL))
     try:
         if not _write_columns(partial, blocks, stop):
             return False
-        (partial / _HEADER).write_text(json.dumps(asdict(header)), encoding="utf-8")
+        sums = _build_structures(partial, header, stop, others)
+        if sums is None:
+            return False
+        (partial / _HEADER).write_text(json.dumps(asdict(replace(header, sums=sums))), encoding="utf-8")
         for path in partial.iterdir():
             with path.open("rb") as written:
                 os.fsync(written.fileno())
@@ -311,15 +336,12 @@ def _write_columns(folder: Path, blocks: Iterable[VectorRows], stop: threading.E
     return True
 
 
-def _map(path: Path) -> mmap:
-    with path.open("rb") as file:
-        return mmap(file.fileno(), 0, access=ACCESS_READ)
-
-
-def _leave(mapping: mmap, start: int, stop: int) -> None:
-    """Bytes that are read once shall not count as this process's memory; the system still caches them."""
-    start = start // PAGESIZE * PAGESIZE
-    mapping.madvise(MADV_DONTNEED, start, stop - start)
+def _build_structures(
+    folder: Path, header: Header, stop: threading.Event, others: Callable[[], Vectors]
+) -> Mapping[str, int] | None:
+    if header.kind == "flat":
+        return {}
+    return build(folder, header.kind, VectorFile(folder / VECTORS, header.dimension), others(), stop)
 
 
 def _columns(rows: VectorRows) -> tuple[NDArray[Any], ...]:

@@ -48,15 +48,30 @@ class Selection:
     """
 
     def __init__(self, chosen: NDArray[np.bool_] | None, count: int) -> None:
+        self._chosen, self._count = chosen, count
         self.live = count if chosen is None else int(np.count_nonzero(chosen))
         """Number of rows in it."""
-        # FAISS is faster without a selector, and one points to memory that must live as long as it does.
-        self.selector: faiss.IDSelector | None = None
-        if chosen is None or self.live == count:
-            return
-        if self.live * FEW < count:
-            self._memory: NDArray[Any] = np.flatnonzero(chosen)
-            self.selector = faiss.IDSelectorArray(self.live, faiss.swig_ptr(self._memory))
-        else:
-            self._memory = np.packbits(chosen, bitorder="little")
-            self.selector = faiss.IDSelectorBitmap(len(self._memory), faiss.swig_ptr(self._memory))
+
+    @property
+    def selector(self) -> faiss.IDSelector | None:
+        """For a scan of all rows; None where it selects all, of which FAISS is faster."""
+        return self._list if self.live * FEW < self._count else self.bitmap
+
+    @cached_property
+    def bitmap(self) -> faiss.IDSelector | None:
+        """For a search that asks row by row; None where it selects all."""
+        if self._chosen is None or self.live == self._count:
+            return None
+        bits = np.packbits(self._chosen, bitorder="little")
+        return _keep(bits, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits)))
+
+    @cached_property
+    def _list(self) -> faiss.IDSelector:
+        rows = np.flatnonzero(np.asarray(self._chosen))
+        return _keep(rows, faiss.IDSelectorArray(self.live, faiss.swig_ptr(rows)))
+
+
+def _keep(memory: NDArray[Any], selector: faiss.IDSelector) -> faiss.IDSelector:
+    """A selector points to memory that must live as long as it does."""
+    selector.memory = memory
+    return selector

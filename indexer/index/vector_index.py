@@ -5,19 +5,22 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.kinds import choose_kind
+from indexer.index.mapping import VectorFile
 from indexer.index.moments import Moments, Spread
-from indexer.index.segment import Found, Header, Segment, View, remove_partial, write_segment
+from indexer.index.segment import VECTORS, Found, Header, Segment, View, remove_partial, write_segment
 from indexer.index.selection import ItemSet, Selection
 from indexer.index.snapshot import Snapshot
+from indexer.index.tuning import QUERIES, sample
 from indexer.stores.catalogue import Catalogue, CollectionRow
-from indexer.types import Modality, Vector, VectorRows
+from indexer.types import MODALITIES, Modality, SegmentInfo, Vector, VectorRows
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,9 @@ MAX_DELTA = 2 * MIN_COMPACTION
 
 GROWTH = 2
 """A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
+
+PLACES = 8
+"""Of the catalogue, from which vectors of the other modality are sampled."""
 
 
 class Built(NamedTuple):
@@ -43,28 +49,43 @@ class Selected:
     """Vectors of an index to which a search is confined, as they were at one moment."""
 
     def __init__(self, parts: Sequence[tuple[View, Selection]]) -> None:
-        self._parts = parts
+        self.parts = parts
         self.live = sum(selection.live for _, selection in parts)
         """Number of vectors."""
 
     def search(self, query: Vector, k: int) -> Found:
         """The k of them with the highest dot product with the query [d], best first; ties by item."""
-        found = [view.search(query, k, selection) for view, selection in self._parts]
-        items = np.concatenate([part.items for part in found])
-        similarities = np.concatenate([part.similarities for part in found])
-        order = np.lexsort((items, -similarities))[:k]
-        return Found(items[order], similarities[order])
+        [found] = self.search_many(np.asarray(query, dtype=np.float32)[None], k)
+        return found
+
+    def search_many(self, queries: NDArray[np.float32], k: int) -> list[Found]:
+        """The same for each of many queries [n, d], all threads at work."""
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        found = [(view, view.search(queries, k, selection)) for view, selection in self.parts if selection.live]
+        if not found:
+            return [Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
+        items = np.concatenate([view.rows.items[part.rows] for view, part in found], axis=1)
+        similarities = np.concatenate([part.similarities for _, part in found], axis=1)
+        order = np.lexsort((items, -similarities))[:, :k]
+        best = np.take_along_axis(items, order, 1), np.take_along_axis(similarities, order, 1)
+        return [Found(*pair) for pair in zip(*best, strict=True)]
 
 
 class VectorIndex:
-    """Exact search over the live vectors of one modality. Thread-safe.
+    """Search over the live vectors of one modality. Thread-safe.
 
     It is a function of the catalogue: opening replays whatever the segments on disk do not hold yet, and a write that
     failed half-way is made good by replaying before anything else is answered.
+
+    Args:
+        memory_bytes: What the graph of a segment may take, where the collection does not ask for one.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality) -> None:
+    def __init__(
+        self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality, memory_bytes: int
+    ) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
+        self._memory_bytes = memory_bytes
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._built: list[Built] = []
@@ -92,10 +113,10 @@ class VectorIndex:
             return sum(built.segment.live for built in self._built), self._delta.live, memory_bytes
 
     @property
-    def segments(self) -> int:
-        """Number of built segments."""
+    def segments(self) -> list[SegmentInfo]:
+        """The built segments, oldest first."""
         with self._replayed():
-            return len(self._built)
+            return [_describe(built.segment) for built in self._built]
 
     def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
@@ -181,7 +202,7 @@ class VectorIndex:
             views = [built.segment.view() for built in merged]
         if not merged:
             return
-        header = self._header(kept, merged[-1].header.to_seq, views)
+        header = self._header(kept, merged[-1].header.to_seq, _count(views))
         if self._path(header) in {built.folder for built in merged}:
             return  # nothing came or went since it was built
         new = self._build(header, views, stop)
@@ -203,7 +224,7 @@ class VectorIndex:
                 return
             with self._replayed():
                 delta, view = self._delta, self._delta.view()
-                header = self._header(self._built, self._last_seq, [view])
+                header = self._header(self._built, self._last_seq, view.live)
             new = self._build(header, [view], stop)
             if new is None:
                 return
@@ -230,11 +251,20 @@ class VectorIndex:
         with writes, self._lock:
             self._stale = True
             shutil.rmtree(self._folder, ignore_errors=True)
-            header = self._header([], self._catalogue.last_seq(), [])
-            header = replace(header, count=self._catalogue.count_vectors(self._row.generation_pk, self._modality))
-            if header.count:
-                write_segment(self._path(header), header, self._reported(report), stop)
+            count = self._catalogue.count_vectors(self._row.generation_pk, self._modality)
+            header = self._header([], self._catalogue.last_seq(), count)
+            if count:
+                write_segment(self._path(header), header, self._reported(report), stop, self._others)
             self._load()
+
+    def tune(self, target: float) -> None:
+        """Measure anew how wide searches of each built segment must be for this recall@10, and keep it."""
+        with self._replayed():
+            built = list(self._built)
+        for one in built:
+            if one.segment.approximate:
+                vectors = VectorFile(one.folder / VECTORS, self._row.dimension)
+                one.segment.approximate.tune(sample(vectors, self._others()), target).write(one.folder)
 
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
@@ -255,6 +285,12 @@ class VectorIndex:
         found += [f"{self._modality} vector {seq} is in the index more than once" for seq in seqs[times > 1]]
         left = np.setdiff1d(seqs, np.concatenate(stored), assume_unique=True)
         found += [f"{self._modality} vector {seq} is in the index but not in the catalogue" for seq in left]
+        found += [
+            f"{self._modality} segment of {segment.live} vectors: {problem}"
+            for segment in segments
+            if segment.approximate
+            for problem in segment.approximate.problems()
+        ]
         if not found and not moments.equals(self._moments):
             found.append(f"the mean and covariance of the {self._modality} vectors are not those of the catalogue")
         return found
@@ -367,25 +403,37 @@ class VectorIndex:
         if not header.count:
             return []
         blocks = (rows for view in views for rows in view.blocks())
-        return [self._open(self._path(header))] if write_segment(self._path(header), header, blocks, stop) else None
+        written = write_segment(self._path(header), header, blocks, stop, self._others)
+        return [self._open(self._path(header))] if written else None
 
     @property
     def _delta_size(self) -> int:
         return self._delta.live + self._delta.hidden
 
-    def _header(self, kept: Sequence[Built], to_seq: int, views: Sequence[View]) -> Header:
+    def _header(self, kept: Sequence[Built], to_seq: int, count: int) -> Header:
         return Header(
             fingerprint=self._row.fingerprint,
             generation=self._row.generation_key,
             dimension=self._row.dimension,
             after_seq=kept[-1].header.to_seq if kept else 0,
             to_seq=to_seq,
-            count=sum(view.live for view in views),
+            count=count,
+            kind=choose_kind(self._row.settings.index, count, self._row.dimension, self._memory_bytes),
         )
 
     def _path(self, header: Header) -> Path:
         # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
-        return self._folder / f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
+        name = f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
+        return self._folder / (name if header.kind == "flat" else f"{name}-{header.kind}")
+
+    def _others(self) -> NDArray[np.float32]:
+        """Vectors of the other modality, from a few places of the catalogue; none where there are none."""
+        [other] = set(MODALITIES) - {self._modality}
+        drawn, rng = [np.empty((0, self._row.dimension), dtype=np.float32)], np.random.default_rng(0)
+        for seq in rng.integers(0, max(self._catalogue.last_seq(), 1), PLACES).tolist():
+            blocks = self._catalogue.vectors_after(self._row.generation_pk, other, seq)
+            drawn += [rng.permutation(block.vectors)[: QUERIES // PLACES] for block in islice(blocks, 1)]
+        return np.concatenate(drawn)
 
     def _reported(self, report: Callable[[int], None]) -> Iterator[VectorRows]:
         for block in self._blocks(after_seq=0):
@@ -396,11 +444,21 @@ class VectorIndex:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
 
 
+def _count(views: Sequence[View]) -> int:
+    return sum(view.live for view in views)
+
+
 def _hide_again(new: Sequence[Built], sources: Sequence[Segment], views: Sequence[View]) -> None:
     """Hide in what was built of views what was hidden since in their segments."""
     gone = np.concatenate([source.hidden_since(view) for source, view in zip(sources, views, strict=True)])
     for built in new:
         built.segment.hide(gone)
+
+
+def _describe(segment: Segment) -> SegmentInfo:
+    built = segment.approximate
+    tuning = built.tuning if built else None
+    return SegmentInfo(built.kind if built else "flat", segment.live, segment.memory_bytes, tuning)
 
 
 def _is_sparse(built: Built) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from app.encoders import Encoders
 from app.settings import Settings
 from indexer.collections import Collections
+from indexer.index import approximate, kinds
 from indexer.types import NewItem
 from tests.app.conftest import Run
 from tests.fakes import FakeEncoder
@@ -69,7 +70,28 @@ def test_a_segment_that_cannot_be_used_is_told_once(run: Run, data: Path) -> Non
     assert second.code == 0
 
 
-@pytest.mark.parametrize("verb", ["verify", "compact", "rebuild"])
+def test_an_index_is_tuned(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("index", "compact", "--data-dir", data, "--collection", "default")
+    flat = run("index", "tune", "--data-dir", data)
+    monkeypatch.setattr(kinds, "FLAT_COMPONENTS", 1)
+    monkeypatch.setattr(kinds, "GRAPH_COMPONENTS", 1)
+    monkeypatch.setattr(approximate, "FAR", 0)
+    run("index", "rebuild", "--data-dir", data)
+    tuned = run("index", "tune", "--data-dir", data, "--recall", "0.9")
+
+    assert (flat.code, tuned.code) == (0, 0)
+    assert flat.out.splitlines()[1:] == [
+        "  image, 1 vectors: flat, which is exact",
+        "  text, 2 vectors: flat, which is exact",
+    ]
+    [_, image, text] = tuned.out.splitlines()
+    recall = "hnsw, recall 1.000 of stored queries, 1.000 of other queries; nprobe 1, ef_search 16"
+    assert (image, text) == (f"  image, 1 vectors: {recall}", f"  text, 2 vectors: {recall}")
+    assert run("index", "verify", "--data-dir", data).code == 0
+    assert run("index", "tune", "--data-dir", data, "--recall", "1.5").code == 2
+
+
+@pytest.mark.parametrize("verb", ["verify", "compact", "rebuild", "tune"])
 def test_a_folder_without_a_catalogue_is_refused_and_not_made(run: Run, tmp_path: Path, verb: str) -> None:
     ran = run("index", verb, "--data-dir", tmp_path / "typo")
 
@@ -77,7 +99,7 @@ def test_a_folder_without_a_catalogue_is_refused_and_not_made(run: Run, tmp_path
     assert not (tmp_path / "typo").exists()
 
 
-@pytest.mark.parametrize("verb", ["verify", "compact", "rebuild"])
+@pytest.mark.parametrize("verb", ["verify", "compact", "rebuild", "tune"])
 def test_a_folder_that_a_server_has_open_is_refused(run: Run, server_url: str, settings: Settings, verb: str) -> None:
     ran = run("index", verb, "--data-dir", settings.data_dir)
 

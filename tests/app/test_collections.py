@@ -1,5 +1,10 @@
+import pytest
 from fastapi.testclient import TestClient
 
+from app.settings import Settings
+from indexer.collections import Collections
+from indexer.index import kinds
+from tests.app.conftest import client_of
 from tests.fakes import FakeEncoder
 
 PATH = "/v1/collections/shoes"
@@ -31,8 +36,43 @@ def test_a_collection_describes_itself(client: TestClient, encoder: FakeEncoder)
     assert (info["name"], info["model"], info["fingerprint"]) == ("shoes", "default", encoder.fingerprint)
     assert (info["dimension"], info["generation"], info["items"]) == (16, 1, 1)
     assert info["vectors"] == {"image": 0, "text": 1}
-    assert set(info["index"]) == {"kind", "main", "delta", "memory_bytes"}
+    segments = {"image": [], "text": []}
+    assert info["index"] == {
+        "setting": "auto",
+        "kind": "flat",
+        "main": 0,
+        "delta": 1,
+        "memory_bytes": info["index"]["memory_bytes"],
+        "segments": segments,
+    }
     assert info["created_at"].endswith("Z")
+
+
+def test_a_collection_asks_for_a_kind_of_index_and_shows_what_it_was_tuned_to(
+    settings: Settings, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kinds, "FLAT_COMPONENTS", 1)
+    with client_of(settings, encoder) as client:
+        statuses = [client.put(PATH, json={"index": kind}).status_code for kind in ("hnsw", "hnsw", "auto")]
+        client.put(f"{PATH}/items/a", json={"text": "red"})
+    with Collections(settings.data_dir, lambda _: encoder) as collections:
+        collections.get("shoes").compact()
+    with client_of(settings, encoder) as client:
+        index = client.get(PATH).json()["index"]
+        hits = client.get(f"{PATH}/search", params={"q": "red"}).json()["hits"]
+
+    assert statuses == [201, 200, 409]
+    assert (index["setting"], index["kind"], index["main"], index["delta"]) == ("hnsw", "hnsw", 1, 0)
+    [segment] = index["segments"]["text"]
+    assert (segment["kind"], segment["vectors"]) == ("hnsw", 1)
+    assert segment["tuning"] == {
+        "target": 0.98,
+        "recall": {"stored": 1.0, "other": 1.0},
+        "nprobe": 1,
+        "candidates": 200,
+        "ef_search": 16,
+    }
+    assert [hit["id"] for hit in hits] == ["a"]
 
 
 def test_collections_are_listed_by_name(client: TestClient) -> None:
