@@ -33,10 +33,19 @@ class Effort:
 
 
 def compose_terms(
-    terms: Sequence[EmbeddedTerm], indexes: Mapping[Modality, VectorIndex]
+    terms: Sequence[EmbeddedTerm], indexes: Mapping[Modality, VectorIndex], *, standardised: bool = True
 ) -> dict[Modality, ComposedQuery]:
-    """All terms as one query against each modality."""
-    return {modality: _compose(terms, modality, index) for modality, index in indexes.items()}
+    """All terms as one query against each modality.
+
+    Args:
+        standardised: Whether their similarities are compared with others; of a lone term the cosine is all there is.
+    """
+    return {modality: _compose(terms, modality, index, standardised) for modality, index in indexes.items()}
+
+
+def first_depth(sources: int, wanted: int, own: int) -> int:
+    """How many of the best are asked of each source at first; of a lone one that is all."""
+    return wanted + own if sources == 1 else max(MIN_CANDIDATES, 2 * wanted)
 
 
 def rank(
@@ -59,7 +68,11 @@ def rank(
     """
     if not sources:
         return Best(np.empty(0, dtype=np.int64), np.empty(0))
-    depths = dict.fromkeys(sources, max(MIN_CANDIDATES, 2 * wanted))
+    depth = first_depth(len(sources), wanted, len(own))
+    if len(sources) == 1:
+        [source] = sources.values()
+        return _best_of_one(source, scale, own, depth, wanted, effort)
+    depths = dict.fromkeys(sources, depth)
     while True:
         found = {signal: source.best(depths[signal]) for signal, source in sources.items()}
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
@@ -75,6 +88,15 @@ def rank(
             return Best(pks[best], scores[best])
         for signal in shallow:
             depths[signal] *= 4
+
+
+def _best_of_one(
+    source: Source, scale: Spread, own: NDArray[np.int64], depth: int, wanted: int, effort: Effort
+) -> Best:
+    found = source.best(depth)
+    effort.count(len(found.items))
+    others = ~np.isin(found.items, own) if len(own) else slice(None)
+    return Best(found.items[others][:wanted], scale.mean + scale.std * found.values[others][:wanted])
 
 
 def _scores(
@@ -93,6 +115,9 @@ def _bound(found: Best, source: Source, rest: float, scale: Spread) -> float:
     return scale.mean + scale.std * max(float(found.values[-1]) + source.margin, rest)
 
 
-def _compose(terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex) -> ComposedQuery:
+def _compose(
+    terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex, standardised: bool
+) -> ComposedQuery:
     embeddings = [term.embeddings[modality] for term in terms]
-    return compose(embeddings, [term.weight for term in terms], [index.spread(vector) for vector in embeddings])
+    spreads = [index.spread(vector) if standardised else Spread(0.0, 1.0) for vector in embeddings]
+    return compose(embeddings, [term.weight for term in terms], spreads)

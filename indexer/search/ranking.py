@@ -1,7 +1,7 @@
 """The order of the items that a request asks for: by vectors, by words, or by both."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -11,12 +11,13 @@ from indexer.index.moments import Spread
 from indexer.index.selection import ItemSet
 from indexer.index.vector_index import VectorIndex
 from indexer.search import reciprocal
+from indexer.search.diversity import POOL
 from indexer.search.embedding import EmbeddedTerm
 from indexer.search.fusion import ComposedQuery
 from indexer.search.lexical import LexicalScores, LexicalSource
 from indexer.search.query import Effort, rank
 from indexer.search.reciprocal import Ranks
-from indexer.search.sources import Source, VectorSource
+from indexer.search.sources import First, Source, VectorSource
 from indexer.types import Item, Modality, SearchRequest, Signal, Vector
 
 RankItems: TypeAlias = Callable[[ItemSet | None, int], list[tuple[int, float]]]
@@ -43,6 +44,20 @@ class Question:
     lexical: LexicalScores | None
     """None where words were not asked for."""
     weights: Mapping[Signal, float]
+    first: Mapping[Modality, First] = field(default_factory=dict)
+    """What was found for it together with other questions, among all items."""
+
+    @property
+    def wanted(self) -> int:
+        """How many of the best items are needed to make the page."""
+        end = self.request.offset + self.request.limit
+        return max(end, POOL) if self.request.diversity else end
+
+    @property
+    def searches_all(self) -> bool:
+        """Whether nothing is asked of the metadata, nor of what the best items have in common."""
+        asked = (self.request.filter, self.request.facets or None, self.request.group_by)
+        return all(part is None for part in (*asked, self.request.collapse_duplicates))
 
     @property
     def own(self) -> NDArray[np.int64]:
@@ -110,9 +125,10 @@ class Question:
     ) -> dict[Signal, Source]:
         sources: dict[Signal, Source] = {}
         for modality, query in self.composed.items():
-            searched = indexes[modality].select(items)
+            first = self.first.get(modality) if items is None else None
+            searched = first.searched if first else indexes[modality].select(items)
             effort.vectors.setdefault(modality, searched.live)
-            sources[modality] = VectorSource(query, indexes[modality], searched)
+            sources[modality] = VectorSource(query, indexes[modality], searched, first)
         if self.words is not None:
             sources["lexical"] = LexicalSource(self.words, items)
         return sources

@@ -9,7 +9,7 @@ import numpy as np
 from indexer.errors import IndexerError, QueryInvalid
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
-from indexer.search.diversity import POOL, diversify
+from indexer.search.diversity import diversify
 from indexer.search.embedding import Embedded, EmbeddedTerm, check_terms, embed_queries
 from indexer.search.explanation import explain
 from indexer.search.filters import All, Filter, matches
@@ -18,6 +18,7 @@ from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Effort, compose_terms
 from indexer.search.ranking import Question, Ranking
 from indexer.search.reciprocal import Ranks
+from indexer.search.together import search_together
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
     MODALITIES,
@@ -79,7 +80,9 @@ class Searcher:
         started = time.perf_counter()
         embedded = self._embed(requests)
         searched = time.perf_counter()
-        pages = [self._find(request, terms) for request, terms in zip(requests, embedded, strict=True)]
+        asked = [self._ask(request, terms) for request, terms in zip(requests, embedded, strict=True)]
+        questions = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
+        pages = [self._find(next(questions)) if isinstance(one, Question) else one for one in asked]
         hits = iter(list(self._hydrate([page for page in pages if isinstance(page, Page)])))
         ended = time.perf_counter()
         took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
@@ -91,12 +94,19 @@ class Searcher:
         embedded = iter(embed_queries(queries, self._encoder, self._image_limits, self._catalogue, self._row))
         return [[] if request.mode == "lexical" else next(embedded) for request in requests]
 
-    def _find(self, request: SearchRequest, terms: Embedded) -> Page | IndexerError | ModelError:
-        """The page that a request asks for, or why there is none."""
+    def _ask(self, request: SearchRequest, terms: Embedded) -> Question | IndexerError | ModelError:
+        """What a request asks for, or why it cannot be asked."""
         if isinstance(terms, Exception):
             return terms
         try:
-            return self._page(self._question(request, terms))
+            return self._question(request, terms)
+        except IndexerError as error:
+            return error
+
+    def _find(self, question: Question) -> Page | IndexerError:
+        """The page that was asked for, or why there is none."""
+        try:
+            return self._page(question)
         except IndexerError as error:
             return error
 
@@ -108,7 +118,8 @@ class Searcher:
         targets = [modality for modality in MODALITIES if weights.get(modality, 0) > 0] if terms else []
         indexes = {modality: self._indexes[modality] for modality in targets if self._indexes[modality].count}
         lexical = None if request.mode == "vector" else score_texts(request.terms, self._texts)
-        return Question(request, terms, compose_terms(terms, indexes), lexical, weights)
+        alone = len(terms) == len(indexes) == 1 and lexical is None and not request.explain
+        return Question(request, terms, compose_terms(terms, indexes, standardised=not alone), lexical, weights)
 
     def _weights(self, request: SearchRequest) -> dict[Signal, float]:
         asked: dict[Signal, float] = dict(request.target or {})
@@ -120,17 +131,17 @@ class Searcher:
         return asked
 
     def _page(self, question: Question) -> Page:
-        request, found, effort = question.request, self._matches(question.request), Effort()
-        wanted = request.offset + request.limit
+        request, found, effort = question.request, self._matches(question), Effort()
+        end = request.offset + request.limit
         ranking = question.ranking(self._indexes, found.items if found else None, effort)
-        candidates = self._rank(ranking, request, found, max(wanted, POOL) if request.diversity else wanted)
+        candidates = self._rank(ranking, request, found, question.wanted)
         floor = -np.inf if request.min_score is None else request.min_score
         candidates = [pair for pair in candidates if pair[1] >= floor]
         if request.diversity:
-            candidates = diversify(candidates, self._likeness(question), request.diversity, wanted)
+            candidates = diversify(candidates, self._likeness(question), request.diversity, end)
         plan = Plan(effort.vectors, len(found.items) if found else None, effort.rounds, effort.candidates)
         total = self._searchable(question, found, effort)
-        return Page(question, found, ranking.ranks, plan, total, candidates[request.offset : wanted])
+        return Page(question, found, ranking.ranks, plan, total, candidates[request.offset : end])
 
     def _result(self, page: Page, hits: list[Hit], took: Took) -> SearchResult:
         return SearchResult(
@@ -143,10 +154,10 @@ class Searcher:
             took=took,
         )
 
-    def _matches(self, request: SearchRequest) -> Matches | None:
+    def _matches(self, question: Question) -> Matches | None:
         """The items that match the filter, and what else is asked of the metadata; None where nothing is."""
-        asked = (request.filter, request.facets or None, request.group_by, request.collapse_duplicates)
-        if all(part is None for part in asked):
+        request = question.request
+        if question.searches_all:
             return None
         return self._columns.select(request.filter or All(()), request.facets, request.group_by)
 

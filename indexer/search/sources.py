@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.segment import Found
 from indexer.index.selection import ItemSet
 from indexer.index.vector_index import Selected, VectorIndex
 from indexer.search.fusion import ComposedQuery
@@ -47,17 +48,35 @@ class Source(Protocol):
         """Of each item [n], NaN where it lacks the signal."""
 
 
+class First(NamedTuple):
+    """What was found for a query together with others, before it is looked at by itself."""
+
+    searched: Selected
+    depth: int
+    """How many were asked for."""
+    found: Found
+
+
 class VectorSource:
-    """The similarities of a query to the vectors of one modality."""
+    """The similarities of a query to the vectors of one modality.
+
+    Args:
+        first: What is known of `searched` already.
+    """
 
     rest = -np.inf
 
-    def __init__(self, query: ComposedQuery, index: VectorIndex, searched: Selected) -> None:
-        self._query, self._index, self._searched = query, index, searched
+    def __init__(
+        self, query: ComposedQuery, index: VectorIndex, searched: Selected, first: First | None = None
+    ) -> None:
+        self._query, self._index, self._searched, self._first = query, index, searched, first
         self.margin = 1e-6 * float(np.linalg.norm(query.vector))
 
     def best(self, most: int) -> Best:
-        found = self._searched.search(self._query.vector, most)
+        if self._first and most <= self._first.depth:
+            found = Found(self._first.found.items[:most], self._first.found.similarities[:most])
+        else:
+            found = self._searched.search(self._query.vector, most)
         return Best(found.items, self._query.standardise(found.similarities))
 
     def of(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
