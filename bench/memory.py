@@ -15,13 +15,11 @@ from typing import NamedTuple
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from app.cli.serve import address, leave_on_sigterm, listen, run_server
 from app.settings import Settings
 from app.state import open_resources
-from models.encoder import TextEmbeddings
+from bench.stub import RandomEncoder
 
 ROWS = 1_000_000
 DIMENSION = 256
@@ -37,29 +35,6 @@ class Sample(NamedTuple):
     rows: int
     own: int
     mapped: int
-
-
-class RandomEncoder:
-    """Embeds a text as a random direction."""
-
-    dimension, fingerprint, logit_scale, providers = DIMENSION, "0" * 64, 10.0, ("None",)
-
-    def __init__(self) -> None:
-        self._random = np.random.default_rng(0)
-
-    def encode_texts(self, texts: list[str]) -> TextEmbeddings:
-        vectors = self._random.standard_normal((len(texts), DIMENSION), dtype=np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        return TextEmbeddings(vectors, np.zeros(len(texts), dtype=bool), np.ones(len(texts), dtype=np.int64))
-
-    def encode_pixels(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return self.encode_texts([""] * len(pixels)).vectors
-
-    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        return np.asarray(image)
-
-    def encode_images(self, images: list[Image.Image]) -> NDArray[np.float32]:
-        return self.encode_texts([""] * len(images)).vectors
 
 
 def run(rows: int = ROWS, plot: Path | None = None) -> None:
@@ -99,7 +74,11 @@ def _server(folder: Path) -> Iterator[tuple[str, int]]:
 
 def _serve(folder: Path, sender) -> None:  # type: ignore[no-untyped-def]
     settings = Settings(data_dir=folder / "data", port=0, ingest_roots=(str(folder),))
-    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings, lambda _: RandomEncoder()) as made:
+    with (
+        leave_on_sigterm(),
+        listen(settings) as listener,
+        open_resources(settings, lambda _: RandomEncoder(DIMENSION)) as made,
+    ):
         sender.send(address(listener))
         run_server(made, listener, access_log=False)
 

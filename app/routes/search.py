@@ -122,14 +122,14 @@ def results_of(
     asked: JsonObject = {"facets": _facets(result)} if options.facets else {}
     if "explain" in options.include:
         asked["plan"] = schemas.Plan(**result.plan._asdict())
-    return schemas.SearchResults(
+    return schemas.SearchResults.model_construct(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
         **asked,
         model=collection.settings.model,
         generation=result.generation,
         truncated=result.truncated,
-        took_ms=schemas.Took(**{part: round(ms, 3) for part, ms in result.took._asdict().items()}),
+        took_ms=schemas.Took.model_construct(**{part: round(ms, 3) for part, ms in result.took._asdict().items()}),
     )
 
 
@@ -150,6 +150,7 @@ def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions)
         asked["vectors"] = {modality: vector.tolist() for modality, vector in hit.vectors.items()}
     if hit.explanation is not None:
         asked["explain"] = schemas.Explanation.of(hit.explanation)
-    return schemas.Hit(
+    # What is made here need not be checked, which would take as long as all the rest.
+    return schemas.Hit.model_construct(
         id=hit.id, score=hit.score, scores=hit.scores, image_url=image_url(collection, hit.item), **asked
     )

@@ -105,6 +105,9 @@ def _load(
 
 def _embed(loaded: Sequence[_Loaded], encoder: Encoder) -> Iterator[EmbeddedTerm]:
     """The loaded terms, embedded, in their order."""
+    if all(one.ready is not None for one in loaded):
+        yield from (one.ready for one in loaded if one.ready is not None)
+        return
     texts = encoder.encode_texts([one.term.text for one in loaded if one.term.text is not None])
     pictures = iter(encoder.encode_pixels([one.pixels for one in loaded if one.pixels is not None]))
     text_rows = zip(texts.vectors, texts.truncated.tolist(), strict=True)

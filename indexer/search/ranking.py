@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -59,10 +60,17 @@ class Question:
         asked = (self.request.filter, self.request.facets or None, self.request.group_by)
         return all(part is None for part in (*asked, self.request.collapse_duplicates))
 
-    @property
+    @cached_property
     def own(self) -> NDArray[np.int64]:
         """Items of the query, which do not find themselves."""
-        return np.unique([term.item_pk for term in self.terms if term.item_pk is not None]).astype(np.int64)
+        pks = {term.item_pk for term in self.terms if term.item_pk is not None}
+        return np.array(sorted(pks), dtype=np.int64)
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether the score is the cosine of one term with one modality, and nothing else is to be told of it."""
+        lone = len(self.terms) == len(self.composed) == 1 and self.lexical is None and not self.by_ranks
+        return lone and not self.request.explain
 
     @property
     def words(self) -> LexicalScores | None:

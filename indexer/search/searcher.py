@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,11 @@ class Page(NamedTuple):
     total: int
     shown: Sequence[tuple[int, float]]
     """Primary key and score of each hit."""
+
+    @property
+    def needs_vectors(self) -> bool:
+        """Whether anything is told of the hits' vectors that the search did not find out."""
+        return self.question.request.include_vectors or not self.question.is_lone
 
 
 class Searcher:
@@ -118,8 +124,8 @@ class Searcher:
         targets = [modality for modality in MODALITIES if weights.get(modality, 0) > 0] if terms else []
         indexes = {modality: self._indexes[modality] for modality in targets if self._indexes[modality].count}
         lexical = None if request.mode == "vector" else score_texts(request.terms, self._texts)
-        alone = len(terms) == len(indexes) == 1 and lexical is None and not request.explain
-        return Question(request, terms, compose_terms(terms, indexes, standardised=not alone), lexical, weights)
+        question = Question(request, terms, compose_terms(terms, indexes, standardised=False), lexical, weights)
+        return question if question.is_lone else replace(question, composed=compose_terms(terms, indexes))
 
     def _weights(self, request: SearchRequest) -> dict[Signal, float]:
         asked: dict[Signal, float] = dict(request.target or {})
@@ -188,6 +194,8 @@ class Searcher:
         own = question.own if items is None else question.own[items.holds(question.own)]
         if len(question.composed) == len(MODALITIES):
             return (self._count_items() if items is None else len(items)) - len(own)
+        if question.composed and not len(own) and question.words is None:
+            return effort.vectors[next(iter(question.composed))]
         words = np.empty(0, dtype=np.int64) if question.words is None else question.words.best(items).items
         words = np.setdiff1d(words, own)
         if not question.composed:
@@ -201,7 +209,8 @@ class Searcher:
     def _hydrate(self, pages: Sequence[Page]) -> Iterator[list[Hit]]:
         """The hits of each page; those of all pages are read together."""
         pks = list({pk: None for page in pages for pk, _ in page.shown})
-        found = self._catalogue.found(self._row.generation_pk, pks)
+        with_vectors = any(page.needs_vectors for page in pages)
+        found = self._catalogue.found(self._row.generation_pk, pks, with_vectors=with_vectors)
         for page in pages:
             yield [
                 _hit(page, pk, score, *found[pk])
@@ -213,7 +222,8 @@ class Searcher:
 
 def _hit(page: Page, pk: int, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
     question, request = page.question, page.question.request
-    scores = question.scores(pk, item, vectors)
+    lone = next(iter(question.composed)) if question.is_lone else None
+    scores: dict[Signal, float] = {lone: score} if lone else question.scores(pk, item, vectors)
     return Hit(
         id=item.id,
         score=score,

@@ -8,7 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, String, bindparam, delete, func, insert, select, type_coerce, update
+from sqlalchemy import (
+    Connection,
+    LargeBinary,
+    Row,
+    String,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    type_coerce,
+    update,
+)
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
 from indexer.stores.texts import (
@@ -23,13 +36,14 @@ from indexer.stores.texts import (
 from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
 
 # Made once, as SQLAlchemy takes longer to put it together than SQLite to answer it; its keys are one parameter.
-_FOUND = (
-    select(vectors.c.item_pk, vectors.c.modality, vectors.c.vector, items)
+_FOUND, _FOUND_WITH_VECTORS = (
+    select(vectors.c.item_pk, vectors.c.modality, vector, items)
     .join(items, items.c.pk == vectors.c.item_pk)
     .where(
         vectors.c.item_pk.in_(select(func.json_each(bindparam("pks")).table_valued("value").c.value)),
         vectors.c.generation_pk == bindparam("generation_pk"),
     )
+    for vector in (literal(b"", LargeBinary), vectors.c.vector)
 )
 
 
@@ -196,12 +210,19 @@ class Catalogue:
         found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
-    def found(self, generation_pk: int, pks: Sequence[int]) -> dict[int, tuple[Item, dict[Modality, Vector]]]:
-        """The items with these primary keys that have vectors of a generation, with these, in one statement."""
+    def found(
+        self, generation_pk: int, pks: Sequence[int], *, with_vectors: bool = True
+    ) -> dict[int, tuple[Item, dict[Modality, Vector]]]:
+        """The items with these primary keys that have vectors of a generation, in one statement.
+
+        Args:
+            with_vectors: Whether the vectors are read; else they are empty.
+        """
+        query = _FOUND_WITH_VECTORS if with_vectors else _FOUND
         rows: dict[int, Row[Any]] = {}
         own: dict[int, dict[Modality, Vector]] = {}
         with self._database.read() as connection:
-            for row in connection.execute(_FOUND, {"pks": json.dumps(pks), "generation_pk": generation_pk}):
+            for row in connection.execute(query, {"pks": json.dumps(pks), "generation_pk": generation_pk}):
                 pk, modality, blob = row[:3]
                 rows[pk] = row
                 own.setdefault(pk, {})[modality] = _from_blob(blob)

@@ -95,7 +95,7 @@ def test_all_are_embedded_together_and_read_together(
     for owner, name in ((encoder, "encode_texts"), (encoder, "encode_pixels"), (Catalogue, "found")):
         call = getattr(owner, name)
         monkeypatch.setattr(
-            owner, name, lambda *arguments, name=name, call=call: (calls.append(name), call(*arguments))[1]
+            owner, name, lambda *a, name=name, call=call, **options: (calls.append(name), call(*a, **options))[1]
         )
 
     search_all(stocked, *GOOD)

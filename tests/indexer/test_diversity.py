@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from indexer.collection import Collection
-from indexer.search import diversity, searcher
+from indexer.search import diversity, ranking
 from indexer.search.filters import parse_filter
 from indexer.types import Hit, Modality, NewItem, SearchRequest, Term, Vector
 
@@ -101,7 +101,7 @@ def test_the_order_is_that_of_the_greedy_choice(
 def test_pages_are_parts_of_one_order(
     stocked: Collection, page: int, pool: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (diversity, searcher):
+    for module in (diversity, ranking):
         monkeypatch.setattr(module, "POOL", pool)
     options = {"diversity": 0.5, "filter": parse_filter({"n": {"$lt": 50}})}
     whole = ids(search(stocked, **options))

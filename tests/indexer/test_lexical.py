@@ -157,7 +157,7 @@ def test_hybrid_is_the_mean_of_the_standardised_scores_that_an_item_has(
     stocked: Collection, terms: tuple[Term, ...]
 ) -> None:
     parts = parts_of(stocked, terms)
-    question = stocked._searcher._question(SearchRequest(terms), embed(stocked, terms))
+    question = stocked.generations.active.searcher._question(SearchRequest(terms), embed(stocked, terms))
     # Of one modality the score is the mean plus the spread times the standardised score.
     z: dict[Signal, dict[str, float]] = {}
     for modality, composed in question.composed.items():
