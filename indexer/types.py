@@ -195,6 +195,8 @@ class SearchResult:
     facets: Mapping[str, Sequence[FacetCount]]
     """Of the items that match the filter."""
     generation: int
+    model: str
+    """Of that generation."""
     truncated: bool
     embed_ms: float
     search_ms: float

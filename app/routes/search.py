@@ -106,7 +106,7 @@ def _search(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
         **asked,
-        model=collection.settings.model,
+        model=result.model,
         generation=result.generation,
         truncated=result.truncated,
         took_ms=schemas.Took(

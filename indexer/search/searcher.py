@@ -50,6 +50,7 @@ class Searcher:
             total=self._searchable(ranking, terms, found),
             facets=found.facets if found else {},
             generation=self._row.generation,
+            model=self._row.model,
             truncated=any(term.truncated for term in terms),
             embed_ms=1000 * (embedded - started),
             search_ms=1000 * (ended - embedded),

@@ -59,15 +59,15 @@ class GenerationStore:
         with self._database.write() as connection:
             connection.execute(update(generations).where(_is(row)).values(canary=share))
 
-    def activate(self, row: CollectionRow, also: Callable[[Connection], None]) -> CollectionRow:
-        """Make a generation the active one, and all others rest, in one transaction.
+    def activate(self, row: CollectionRow, before: CollectionRow, also: Callable[[Connection], None]) -> CollectionRow:
+        """Make a generation the active one, and the one before it rest, in one transaction.
 
         Args:
             also: What else the transaction does.
         """
         with self._database.write() as connection:
-            mine = generations.c.collection_pk == row.pk
-            connection.execute(update(generations).where(mine).values(follows=False, canary=0.0))
+            both = generations.c.pk.in_([row.generation_pk, before.generation_pk])
+            connection.execute(update(generations).where(both).values(follows=False, canary=0.0))
             [settings] = connection.execute(select(collections.c.settings).where(collections.c.pk == row.pk)).scalars()
             active = {"active_generation": row.generation, "settings": settings | {"model": row.model}}
             connection.execute(update(collections).where(collections.c.pk == row.pk).values(**active))
