@@ -67,5 +67,5 @@ def table(compared: Compared, report: dict[str, Any]) -> Table:
 def _cell(hit: Hit | None, common: set[str]) -> str:
     if hit is None:
         return ""
-    mark = " " if hit["id"] in common else "*"
-    return escape(f"{mark} {hit['score']:.3f} {hit['id']}  {hit.get('text') or ''}")
+    mark, words = " " if hit["id"] in common else "*", " ".join((hit["text"] or "").split())
+    return escape(f"{mark} {hit['score']:.3f} {hit['id']}  {words}")

@@ -27,9 +27,9 @@ _PAGE = """<!DOCTYPE html>
 <body>
 <h1>{title}</h1>
 <p>{summary}</p>
-<table><tr><th></th>{heads}</tr>
+<div class=wide><table><tr><th></th>{heads}</tr>
 {rows}
-</table>
+</table></div>
 {sections}
 </body>
 </html>
@@ -43,7 +43,7 @@ def make_page(client: Client, job: dict[str, Any], compared: Sequence[Compared],
     mean = sum(one.overlap for one in compared) / max(1, len(compared))
     return _PAGE.format(
         style=_STYLE.read_text(encoding="utf-8"),
-        title=escape(f"{job['collection']}: {' and '.join(report[side]['model'] for side in SIDES)}"),
+        title=escape(f"Collection {job['collection']}: {' and '.join(report[side]['model'] for side in SIDES)}"),
         summary=f"{len(compared)} queries, mean overlap {mean:.2f}. What only one of both found has a dashed frame.",
         heads="".join(f"<th scope=col>{name_of(report, side)}</th>" for side in SIDES),
         rows="\n".join(_row(row) for row in measures(report)),

@@ -123,6 +123,25 @@ def test_a_job_changes_the_model_and_tells_what_it_found(stocked: TestClient) ->
     assert (info["items"], info["vectors"]) == (ITEM_COUNT, {"image": ITEM_COUNT // 2, "text": ITEM_COUNT})
 
 
+def test_the_documentation_shows_how_to_ask(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    paths, schemas = document["paths"], document["components"]["schemas"]
+    base = "/v1/collections/{name}"
+    for path, body in {
+        "/reembed": "ReembedBody",
+        "/generations/{number}/activate": "Activation",
+        "/generations/{number}/canary": "CanaryBody",
+    }.items():
+        operation = paths[base + path]["post"]
+        assert body in json.dumps(operation["requestBody"])
+        assert schemas[body]["examples"]
+        assert {"400", "404", "409", "413", "415", "422", "507"} <= set(operation["responses"])
+    activate = paths[f"{base}/generations/{{number}}/activate"]["post"]["responses"]
+    shown = {status: activate[status]["content"]["application/json"]["schema"]["$ref"] for status in ("200", "202")}
+    assert shown == {"200": "#/components/schemas/Generation", "202": "#/components/schemas/Job"}
+    assert {"204", "404", "409", "507"} <= set(paths[f"{base}/generations/{{number}}"]["delete"]["responses"])
+
+
 def test_generations_are_listed_oldest_first(stocked: TestClient, encoder: FakeEncoder) -> None:
     reembed(stocked)
     first, second = stocked.get(GENERATIONS).json()["generations"]
