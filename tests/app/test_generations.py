@@ -280,6 +280,16 @@ def test_a_dropped_generation_is_gone(stocked: TestClient) -> None:
     assert [one["number"] for one in stocked.get(GENERATIONS).json()["generations"]] == [2, 3]
 
 
+def test_the_number_of_a_dropped_generation_is_not_that_of_another_model(gated: TestClient, gate: Gate) -> None:
+    gate.open.set()
+    reembed(gated, activate=False)
+    gated.delete(f"{GENERATIONS}/2")
+    reembed(gated, model="third", activate=False)
+
+    assert problem(gated.post(SEARCH, json={"query": "red", "generation": 2})) == (409, "generation-conflict")
+    assert found(gated, generation=3)[1] == "third"
+
+
 # While a job runs
 
 
@@ -321,7 +331,7 @@ def test_a_cancelled_job_leaves_a_generation_that_rests(gated: TestClient, gate:
     wait_until(lambda: states(gated) == ["active", "resting"])
     assert gated.delete(f"{GENERATIONS}/2").status_code == 204
     reembed(gated)
-    assert found(gated) == (2, "new", EVERYTHING)
+    assert found(gated) == (3, "new", EVERYTHING)
 
 
 def test_a_job_that_is_cancelled_in_the_queue_takes_nothing_from_the_one_that_runs(
