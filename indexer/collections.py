@@ -83,8 +83,11 @@ class Collections:
         """Raise unless the database answers."""
         self.database.ping()
 
-    def put(self, name: str, settings: CollectionSettings) -> tuple[CollectionInfo, bool]:
+    def put(self, name: str, settings: CollectionSettings, *, any_model: bool = False) -> tuple[CollectionInfo, bool]:
         """Create a collection, or confirm that it exists with these settings.
+
+        Args:
+            any_model: One that exists may have another model, which re-embedding has given it.
 
         Returns:
             The collection, and whether it was created now.
@@ -105,8 +108,16 @@ class Collections:
                 row = self._catalogue.create_collection(name, settings, encoder.fingerprint, encoder.dimension)
                 self._open[name] = self._open_collection(row)
                 return self._open[name].info(), True
-            if replace(settings, modality_weights=dict(settings.modality_weights)) != known.settings:
+            wanted = replace(settings, modality_weights=dict(settings.modality_weights))
+            of_its_model = replace(wanted, model=known.settings.model)
+            if of_its_model != known.settings:
                 raise CollectionConflict(f"collection {name!r} exists with other settings; delete it first")
+            if wanted != of_its_model and not any_model:
+                raise CollectionConflict(
+                    f"collection {name!r} has the model {known.settings.model!r}; "
+                    f"POST /v1/collections/{name}/reembed changes it",
+                    "/model",
+                )
             return known.info(), False
 
     def get(self, name: str) -> Collection:

@@ -121,6 +121,8 @@ class Generations:
     def activate(self, number: int, missing: int = 0, also: Callable[[Connection], None] = lambda _: None) -> None:
         """Let a generation answer; the one before it rests, and requests that it answers already end on it.
 
+        Others that follow go on with it.
+
         Args:
             missing: How many items may be without vectors in it that they have now.
 
@@ -136,13 +138,13 @@ class Generations:
             was_open = self._is_open(row)
             generation = self._follow(row, self._encoder_of(row))
             try:
-                before = self._flip(generation, missing, also)
+                before = self.active
+                self._flip(generation, missing, also)
             except BaseException:
                 if not was_open:
                     self.rest(number)
                 raise
-        for one in before:
-            one.close()
+        before.close()
 
     def rest(self, number: int) -> None:
         """A generation that follows does so no more; it keeps what it has."""
@@ -184,7 +186,8 @@ class Generations:
                     f"generation {number} cannot be a canary: it is {self._state(row)}; "
                     "re-embed to its model with `activate` false first"
                 )
-            self._check_complete(row, 0)
+            if share:
+                self._check_complete(row, 0)
             self._store.set_canary(row, share)
             self._follow(row, self._encoder_of(row)).canary = share
 
@@ -198,16 +201,13 @@ class Generations:
             self._following += (generation,)
         return generation
 
-    def _flip(self, generation: Generation, missing: int, also: Callable[[Connection], None]) -> list[Generation]:
-        """Give those that were open and are not any more."""
+    def _flip(self, generation: Generation, missing: int, also: Callable[[Connection], None]) -> None:
         row, seq = generation.row, self._catalogue.last_seq()
         lacking = self._check_complete(row, missing)
         with self._writes:
             self._check_complete(row, missing - lacking, after_seq=seq)
-            before = [one for one in self.open if one is not generation]
-            generation.row = self._store.activate(row, also)
-            self.active, self._following = generation, ()
-        return before
+            generation.row = self._store.activate(row, self.active.row, also)
+            self.active, self._following = generation, tuple(one for one in self._following if one is not generation)
 
     def _check_complete(self, row: CollectionRow, missing: int, after_seq: int = 0) -> int:
         lacking = self._store.count_missing(row, self.active.row, after_seq)

@@ -269,6 +269,8 @@ class SearchResult:
     facets: Mapping[str, Sequence[FacetCount]]
     """Of the items that match the filter."""
     generation: int
+    model: str
+    """Of that generation."""
     truncated: bool
     plan: Plan
     took: Took

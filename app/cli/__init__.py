@@ -5,7 +5,21 @@ from typing import Annotated
 
 import typer
 
-from app.cli import demo, doctor, index, ingest, jobs, model, sample, search, serve, snapshot, train
+from app.cli import (
+    demo,
+    doctor,
+    generations,
+    index,
+    ingest,
+    jobs,
+    model,
+    reembed,
+    sample,
+    search,
+    serve,
+    snapshot,
+    train,
+)
 from app.cli.console import CommandFailed, out, print_error
 from app.version import read_version
 from indexer.errors import IndexerError
@@ -20,6 +34,8 @@ cli.command("demo")(demo.demo)
 cli.command("serve")(serve.serve)
 cli.command("ingest")(ingest.ingest)
 cli.add_typer(jobs.cli, name="jobs")
+cli.command("reembed")(reembed.reembed)
+cli.add_typer(generations.cli, name="generations")
 cli.add_typer(index.cli, name="index")
 cli.add_typer(snapshot.cli, name="snapshot")
 cli.command("search")(search.search)

@@ -14,6 +14,7 @@ from app.cli.console import CommandFailed
 if TYPE_CHECKING:
     import httpx
 
+NO_CONTENT = 204
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -65,12 +66,17 @@ class Client:
         Args:
             once: However often it is sent, the server is to do it once.
 
+        Returns:
+            None where the answer has no content.
+
         Raises:
             RequestRefused: The server answered with a problem.
             CommandFailed: It could not be reached, or is another server.
         """
         headers = {"Idempotency-Key": uuid.uuid4().hex} if once else {}
         response = self._request(method, path, json, headers)
+        if response.status_code == NO_CONTENT:
+            return None
         try:
             return response.json()
         except ValueError as error:

@@ -1,6 +1,7 @@
 """How the command line speaks: results on stdout, everything else on stderr, errors in one line."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,11 @@ def print_lines(table: Table) -> None:
     table.box, table.pad_edge = None, False
     table.width = out.measure(table, options=out.options.update(width=10_000)).maximum
     out.print(table, crop=False, highlight=False)
+
+
+def local_time(moment: str | None) -> str:
+    """A moment of the API's, on the clock of whoever reads it."""
+    return "" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def print_json(value: Any) -> None:

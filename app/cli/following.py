@@ -5,12 +5,14 @@ import time
 from typing import Any
 
 from app.cli.client import Client, job_path
-from app.cli.console import CommandFailed
+from app.cli.console import CommandFailed, err
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport
 from indexer.jobs.states import UNFINISHED
 
 POLL_S = 0.5
+
+SHOWN_ROWS = 20
 
 
 def follow(client: Client, job: dict[str, Any]) -> dict[str, Any]:
@@ -31,6 +33,14 @@ def report_of(client: Client, job: dict[str, Any]) -> IngestReport:
     if report.failed or report.warnings:
         report.rows = [json.loads(line) for line in client.lines(job_path(job["id"], "errors"))]
     return report
+
+
+def print_rows(report: IngestReport) -> None:
+    """The first of the bad rows, with their reasons."""
+    for row in report.rows[:SHOWN_ROWS]:
+        err.print(f"  row {row['row']} ({row['id']}): {row['detail']}", highlight=False, markup=False, soft_wrap=True)
+    if len(report.rows) > SHOWN_ROWS:
+        err.print(f"  and {len(report.rows) - SHOWN_ROWS} more; --json lists all", highlight=False)
 
 
 def check_success(job: dict[str, Any]) -> None:

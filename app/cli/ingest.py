@@ -9,7 +9,7 @@ import typer
 from app.cli.client import Client, RequestRefused, collection_path, is_local
 from app.cli.columns import IdColumn, ImageColumn, MetadataColumns, TextColumn, describe_columns, given_columns
 from app.cli.console import CommandFailed, err, out, print_json
-from app.cli.following import check_success, follow, report_of
+from app.cli.following import check_success, follow, print_rows, report_of
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 8
 """About a minute of patience with a server that restarts."""
-
-SHOWN_ROWS = 20
 
 
 class Mode(StrEnum):
@@ -131,7 +129,4 @@ def _require_collection(client: Client, name: str) -> None:
 
 def _print_report(report: "IngestReport") -> None:
     out.print(report.summary(), highlight=False)
-    for row in report.rows[:SHOWN_ROWS]:
-        err.print(f"  row {row['row']} ({row['id']}): {row['detail']}", highlight=False, markup=False, soft_wrap=True)
-    if len(report.rows) > SHOWN_ROWS:
-        err.print(f"  and {len(report.rows) - SHOWN_ROWS} more; --json lists all", highlight=False)
+    print_rows(report)

@@ -1,6 +1,5 @@
 """`sightline jobs`: what a running server has to do."""
 
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from app.cli.client import Client, job_path
 from app.cli.columns import describe_columns
-from app.cli.console import out, print_json, print_lines
+from app.cli.console import local_time, out, print_json, print_lines
 from app.cli.finding import find_job
 from app.cli.following import check_success, follow
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, Url
@@ -85,7 +84,14 @@ def _table(jobs: list[dict[str, Any]]) -> Table:
     for job in jobs:
         progress = job["progress"]
         counts = (_rows(progress), f"{progress['failed']:,}", f"{progress['warnings']:,}")
-        cells = (job["id"], job["collection"], job["state"], *counts, _time(job["created_at"]), job["source"] or "")
+        cells = (
+            job["id"],
+            job["collection"],
+            job["state"],
+            *counts,
+            local_time(job["created_at"]),
+            job["source"] or "",
+        )
         table.add_row(*map(escape, cells))
     return table
 
@@ -102,9 +108,9 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
         "columns": describe_columns(job["mapping"]) if job["mapping"] else None,
         "rows": IngestReport.of(job["progress"]).summary(),
         "rows/s": f"{rate:,.0f}" if rate else None,
-        "created": _time(job["created_at"]),
-        "started": _time(job["started_at"]),
-        "finished": _time(job["finished_at"]),
+        "created": local_time(job["created_at"]),
+        "started": local_time(job["started_at"]),
+        "finished": local_time(job["finished_at"]),
         "error": f"{error['code']}: {error['detail']}" if error else None,
     }
     return {name: value for name, value in facts.items() if value}
@@ -113,8 +119,3 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
 def _rows(progress: dict[str, Any]) -> str:
     total = "?" if progress["total"] is None else f"{progress['total']:,}"
     return f"{progress['done']:,} of {total}"
-
-
-def _time(moment: str | None) -> str:
-    """A moment of the API's, on the clock of whoever reads it."""
-    return "" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -17,7 +17,8 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"], route_class=S
 )
 def put_collection(name: Name, body: CollectionBody, resources: TheResources, response: Response) -> Collection:
     """200 if it exists with these settings, 409 if it exists with others."""
-    info, created = resources.collections.put(name, body.settings(resources.settings.model))
+    settings = body.settings(resources.settings.model)
+    info, created = resources.collections.put(name, settings, any_model=body.model is None)
     response.status_code = 201 if created else 200
     return Collection.of(info)
 

@@ -12,7 +12,7 @@ from app.schemas import generations as schemas
 from app.schemas.jobs import Job
 from app.strict_json import StrictRoute
 from indexer.collection import Collection
-from indexer.errors import GenerationConflict, GenerationIncomplete
+from indexer.errors import GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.jobs.runner import Jobs
 from indexer.reembed.job import KIND, ReembedRequest
 from indexer.types import GenerationInfo
@@ -33,12 +33,14 @@ def reembed(
 
     Searches and writes go on: each is answered by one generation, and what is written meanwhile is in both.
     """
+    jobs = resources.jobs
     with blame("/model"):
         fingerprint = resources.open_encoder(body.model).fingerprint
-        if fingerprint == collection.generations.active.row.fingerprint:
+        is_new = not jobs.store.knows_key(idempotency_key)  # else it is in use because of that job, perhaps
+        if is_new and fingerprint == collection.generations.active.row.fingerprint:
             raise GenerationConflict(f"the collection's vectors are those of model {body.model!r} already")
     wanted = ReembedRequest(body.model, fingerprint, body.activate, body.expect_missing)
-    return Job.of(resources.jobs.submit(KIND, collection.name, wanted.to_json(), idempotency_key))
+    return Job.of(jobs.submit(KIND, collection.name, wanted.to_json(), idempotency_key))
 
 
 @router.get("/generations", summary="List generations", responses=READING)
@@ -50,9 +52,10 @@ def list_generations(collection: TheCollection) -> schemas.GenerationList:
 @router.post(
     "/generations/{number}/activate",
     summary="Activate a generation",
-    response_model=schemas.Generation,
+    response_model=None,  # one of two, by the status
     responses=WRITING
     | problems(409)
+    | {200: {"model": schemas.Generation, "description": "It answers now."}}
     | {202: {"model": Job, "description": "It lacks what was written since: a job fills it and then activates it."}},
 )
 def activate(
@@ -98,4 +101,7 @@ def _check_not_filled(number: int, collection: Collection, jobs: Jobs) -> None:
 
 
 def _find(collection: Collection, number: int) -> GenerationInfo:
-    return next(info for info in collection.generations.infos() if info.number == number)
+    for info in collection.generations.infos():
+        if info.number == number:
+            return info
+    raise GenerationNotFound(f"generation {number} of {collection.name!r} was dropped meanwhile")

@@ -126,7 +126,7 @@ def results_of(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,
         **asked,
-        model=collection.settings.model,
+        model=result.model,
         generation=result.generation,
         truncated=result.truncated,
         took_ms=schemas.Took.model_construct(**{part: round(ms, 3) for part, ms in result.took._asdict().items()}),

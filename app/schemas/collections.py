@@ -18,7 +18,9 @@ class CollectionBody(Schema):
         json_schema_extra={"examples": [{"model": "default", "modality_weights": {"image": 1.0, "text": 0.3}}]}
     )
 
-    model: ModelName | None = Field(default=None, description="Name of a model; the server's default when left out.")
+    model: ModelName | None = Field(
+        default=None, description="Name of a model; when left out, the one it has, or the server's default."
+    )
     modality_weights: Weights = Field(
         default=dict(DEFAULT_WEIGHTS), description="How much image and text vectors of the items count in a search."
     )

@@ -14,6 +14,8 @@ MAX_MISSING = 2**53
 class Activation(Schema):
     """What may be lost by a change of generation."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"expect_missing": 0}]})
+
     expect_missing: int = Field(
         default=0,
         ge=0,
@@ -46,16 +48,18 @@ class CanaryBody(Schema):
 class Generation(Schema):
     """All vectors of a collection by one model."""
 
-    number: int
+    number: int = Field(examples=[2])
     state: GenerationState = Field(
         description="`active` answers, `following` takes in what is written beside it, `resting` does neither."
     )
-    model: str
-    fingerprint: str
-    dimension: int
-    vectors: dict[Modality, int]
-    missing: int = Field(description="Items of which the active generation has vectors that this one lacks.")
-    canary: float = Field(description="Share of the searches that it answers without being active.")
+    model: str = Field(examples=["vit-b-32"])
+    fingerprint: str = Field(description="SHA-256 over all that decides the model's embeddings.")
+    dimension: int = Field(examples=[512])
+    vectors: dict[Modality, int] = Field(examples=[{"image": 10072, "text": 10072}])
+    missing: int = Field(
+        description="Items of which the active generation has vectors that this one lacks.", examples=[0]
+    )
+    canary: float = Field(description="Share of the searches that it answers without being active.", examples=[0.05])
     created_at: datetime
 
     @classmethod

@@ -129,6 +129,11 @@ class JobStore:
             raise JobConflict(f"the idempotency key was used for another request, which made job {earlier.id}")
         return earlier
 
+    def knows_key(self, idempotency_key: str | None) -> bool:
+        """Whether a job was made with this key."""
+        with self._database.read() as connection:
+            return self._by_key(connection, idempotency_key) is not None
+
     def get(self, id_: str) -> Job:
         """A job by id; raises `JobNotFound`."""
         with self._database.read() as connection:

@@ -79,11 +79,13 @@ class ReembedJob:
             generations.activate(generation.number, missing)
 
     def clean_up(self, job: Job) -> None:
-        """A generation whose job did not succeed takes in no more writes."""
-        if job.state == "succeeded":
+        """A generation whose job did not succeed takes in no more writes; what never ran has no part in any."""
+        if job.state == "succeeded" or job.started_at is None:
             return
         with suppress(CollectionNotFound):
             collection = self._collections.get(job.collection)
+            if collection.pk != job.collection_pk:  # another one of the same name
+                return
             for info in collection.generations.infos():
                 if info.fingerprint == job.request["fingerprint"] and info.state == "following":
                     collection.generations.rest(info.number)

@@ -155,6 +155,7 @@ class Searcher:
             total=page.total,
             facets=page.found.facets if page.found else {},
             generation=self._row.generation,
+            model=self._row.model,
             truncated=any(term.truncated for term in page.question.terms),
             plan=page.plan,
             took=took,

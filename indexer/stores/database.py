@@ -41,6 +41,7 @@ _UPGRADABLE = (2, 3, 4)
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
 _NEW_COLUMNS = {
+    "collections": ("last_generation INTEGER NOT NULL DEFAULT 0",),
     "generations": ("follows BOOLEAN NOT NULL DEFAULT 0", "canary FLOAT NOT NULL DEFAULT 0"),
     "items": ("source_url VARCHAR",),
     "jobs": ("report JSON",),
@@ -88,6 +89,8 @@ collections = Table(
     Column("name", String, nullable=False, unique=True),
     Column("settings", JSON, nullable=False),
     Column("active_generation", Integer, nullable=False),
+    # The highest number there ever was: one that was dropped must not become that of another model.
+    Column("last_generation", Integer, nullable=False, default=0, server_default="0"),
     Column("created_at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )

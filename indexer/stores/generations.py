@@ -36,17 +36,23 @@ class GenerationStore:
     def add(self, collection_pk: int, model: str, fingerprint: str, dimension: int) -> CollectionRow:
         """Begin a generation that takes in what is written; raises `CollectionNotFound` if the collection is gone."""
         mine = generations.c.collection_pk == collection_pk
+        there = select(func.max(generations.c.number)).where(mine).scalar_subquery()
+        values = {"model": model, "fingerprint": fingerprint, "dimension": dimension, "follows": True}
         with self._database.write() as connection:
-            last = connection.execute(select(func.max(generations.c.number)).where(mine)).scalar()
-            if last is None:
+            number = connection.execute(
+                update(collections)
+                .where(collections.c.pk == collection_pk)
+                .values(last_generation=func.max(collections.c.last_generation, there) + 1)
+                .returning(collections.c.last_generation)
+            ).scalar()
+            if number is None:
                 raise CollectionNotFound("the collection was deleted")
-            values = {"model": model, "fingerprint": fingerprint, "dimension": dimension, "follows": True}
             connection.execute(
                 insert(generations).values(
-                    collection_pk=collection_pk, number=last + 1, created_at=datetime.now(UTC), **values
+                    collection_pk=collection_pk, number=number, created_at=datetime.now(UTC), **values
                 )
             )
-            return generation_rows(connection, mine & (generations.c.number == last + 1))[0]
+            return generation_rows(connection, mine & (generations.c.number == number))[0]
 
     def set_following(self, row: CollectionRow, follows: bool) -> None:
         """Note whether a generation takes in what is written; one that does not answers nothing."""
@@ -59,15 +65,15 @@ class GenerationStore:
         with self._database.write() as connection:
             connection.execute(update(generations).where(_is(row)).values(canary=share))
 
-    def activate(self, row: CollectionRow, also: Callable[[Connection], None]) -> CollectionRow:
-        """Make a generation the active one, and all others rest, in one transaction.
+    def activate(self, row: CollectionRow, before: CollectionRow, also: Callable[[Connection], None]) -> CollectionRow:
+        """Make a generation the active one, and the one before it rest, in one transaction.
 
         Args:
             also: What else the transaction does.
         """
         with self._database.write() as connection:
-            mine = generations.c.collection_pk == row.pk
-            connection.execute(update(generations).where(mine).values(follows=False, canary=0.0))
+            both = generations.c.pk.in_([row.generation_pk, before.generation_pk])
+            connection.execute(update(generations).where(both).values(follows=False, canary=0.0))
             [settings] = connection.execute(select(collections.c.settings).where(collections.c.pk == row.pk)).scalars()
             active = {"active_generation": row.generation, "settings": settings | {"model": row.model}}
             connection.execute(update(collections).where(collections.c.pk == row.pk).values(**active))

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from fastapi.testclient import TestClient
 
-from tests.app.conftest import FLAGS, ITEMS, QUALITY, RULES, SEARCH, SEARCH_BATCH, SELECT
+from tests.app.conftest import FLAGS, GENERATIONS, ITEMS, QUALITY, REEMBED, RULES, SEARCH, SEARCH_BATCH, SELECT
 from tests.pictures import data_uri, picture
 
 JSON_TYPE = {"content-type": "application/json"}
@@ -108,6 +108,15 @@ def searches(name: str, body: Any, pointer: str, type_: str = "invalid-request")
     return Bad(f"search batch: {name}", "POST", SEARCH_BATCH, 422, type_, pointer, body=body)
 
 
+def reembed(name: str, body: Any, pointer: str, type_: str = "invalid-request", status: int = 422) -> Bad:
+    return Bad(f"reembed: {name}", "POST", REEMBED, status, type_, pointer, body=body)
+
+
+def generation(name: str, change: str, body: Any, pointer: str) -> Bad:
+    path = f"{GENERATIONS}/1/{change}"
+    return Bad(f"generation: {name}", "POST", path, 422, "invalid-request", pointer, body=body)
+
+
 NESTED_NOT: dict[str, Any] = {"a": 1}
 for _ in range(300):
     NESTED_NOT = {"$not": NESTED_NOT}
@@ -129,6 +138,77 @@ CASES = [
         body={"k": 1, "filter": {"a": {"$x": 1}}},
     ),
     Bad("select: unknown collection", "POST", "/v1/collections/no/select", 404, "collection-not-found", body={"k": 1}),
+    reembed("nothing", {}, "/model"),
+    reembed("unknown model", {"model": "none"}, "/model", "model-not-found", 404),
+    reembed("a path", {"model": "../../etc"}, "/model", "model-not-found", 404),
+    reembed("empty model", {"model": ""}, "/model"),
+    reembed("endless model", {"model": "x" * 101}, "/model"),
+    reembed("model is null", {"model": None}, "/model"),
+    reembed("the model in use", {"model": "default"}, "/model", "generation-conflict", 409),
+    reembed("activate is no boolean", {"model": "default", "activate": "later"}, "/activate"),
+    reembed("negative number", {"model": "default", "expect_missing": -1}, "/expect_missing"),
+    reembed("half a number", {"model": "default", "expect_missing": 0.5}, "/expect_missing"),
+    reembed("huge number", {"model": "default", "expect_missing": 10**400}, "/expect_missing"),
+    reembed("unknown field", {"model": "default", "force": True}, "/force"),
+    reembed("the body is a list", ["default"], ""),
+    Bad("reembed: not JSON", "POST", REEMBED, 400, "invalid-json", content=b"{", headers=JSON_TYPE),
+    Bad("reembed: a form", "POST", REEMBED, 415, "media-type-unsupported", data={"model": "default"}),
+    Bad(
+        "reembed: unknown collection",
+        "POST",
+        "/v1/collections/none/reembed",
+        404,
+        "collection-not-found",
+        body={"model": "default"},
+    ),
+    generation("canary of no share", "canary", {}, "/share"),
+    generation("canary of more than all", "canary", {"share": 1.01}, "/share"),
+    generation("canary of less than nothing", "canary", {"share": -0.01}, "/share"),
+    generation("canary of words", "canary", {"share": "some"}, "/share"),
+    generation("canary of an unknown field", "canary", {"share": 0.5, "users": 1}, "/users"),
+    Bad(
+        "generation: canary of NaN",
+        "POST",
+        f"{GENERATIONS}/1/canary",
+        400,
+        "invalid-json",
+        content=b'{"share": NaN}',
+        headers=JSON_TYPE,
+    ),
+    Bad(
+        "generation: canary is active", "POST", f"{GENERATIONS}/1/canary", 409, "generation-conflict", body={"share": 1}
+    ),
+    Bad(
+        "generation: canary of none", "POST", f"{GENERATIONS}/2/canary", 404, "generation-not-found", body={"share": 1}
+    ),
+    generation("activate with a negative number", "activate", {"expect_missing": -1}, "/expect_missing"),
+    generation("activate with an unknown field", "activate", {"model": "default"}, "/model"),
+    Bad("generation: activate none", "POST", f"{GENERATIONS}/2/activate", 404, "generation-not-found"),
+    Bad("generation: drop the active one", "DELETE", f"{GENERATIONS}/1", 409, "generation-conflict"),
+    *(
+        Bad(f"generation: drop {number:.20}", "DELETE", f"{GENERATIONS}/{number}", status, type_)
+        for number, status, type_ in [
+            ("2", 404, "generation-not-found"),
+            ("9" * 30, 404, "generation-not-found"),
+            ("9" * 5000, 422, "invalid-request"),
+            ("0", 422, "invalid-request"),
+            ("-1", 422, "invalid-request"),
+            ("first", 422, "invalid-request"),
+            ("1.5", 422, "invalid-request"),
+            ("%00", 422, "invalid-request"),
+        ]
+    ),
+    Bad("generations: unknown collection", "GET", "/v1/collections/none/generations", 404, "collection-not-found"),
+    Bad("generations: wrong method", "PUT", GENERATIONS, 405, "method-not-allowed"),
+    Bad(
+        "search: no such generation",
+        "POST",
+        SEARCH,
+        409,
+        "generation-conflict",
+        "/generation",
+        body={"query": "red", "generation": 2},
+    ),
     explain("no term", [], "/query"),
     explain("blank text", " ", "/query"),
     explain("unknown item", {"item": "nobody"}, "/query/item", "item-not-found", 404),
@@ -333,6 +413,9 @@ CASES = [
             ("collapse_duplicates", 0.5, "/collapse_duplicates"),
             ("collapse_duplicates", 1.1, "/collapse_duplicates"),
             ("collapse_duplicates", [], "/collapse_duplicates"),
+            ("generation", 0, "/generation"),
+            ("generation", 1.5, "/generation"),
+            ("generation", "new", "/generation"),
         ]
     ),
     Bad(

@@ -22,6 +22,9 @@ from models.encoder import Encoder
 from models.errors import ModelNotFound
 from tests.fakes import FakeEncoder
 
+NEW = "0" * 64
+"""Fingerprint of the model `new`."""
+
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
 SEARCH_BATCH = f"{SEARCH}/batch"
@@ -29,6 +32,8 @@ RULES = "/v1/collections/default/rules"
 FLAGS = "/v1/collections/default/flags"
 QUALITY = "/v1/collections/default/quality"
 SELECT = "/v1/collections/default/select"
+REEMBED = "/v1/collections/default/reembed"
+GENERATIONS = "/v1/collections/default/generations"
 
 Run = Callable[..., "Ran"]
 
@@ -58,39 +63,46 @@ def encoder() -> FakeEncoder:
 
 
 @pytest.fixture
+def new() -> FakeEncoder:
+    """Another model, `new`."""
+    return FakeEncoder(dimension=8, fingerprint=NEW)
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", port=0)
 
 
 @pytest.fixture
-def client(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
-    with client_of(settings, encoder) as client:
+def client(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterator[TestClient]:
+    with client_of(settings, encoder, new=new) as client:
         yield client
 
 
 @contextmanager
-def client_of(settings: Settings, encoder: FakeEncoder) -> Iterator[TestClient]:
+def client_of(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[TestClient]:
     """A client of an app in this process."""
-    with TestClient(make_app(settings, encoder), raise_server_exceptions=False) as client:
+    with TestClient(make_app(settings, encoder, **others), raise_server_exceptions=False) as client:
         yield client
 
 
-def make_app(settings: Settings, encoder: FakeEncoder) -> FastAPI:
-    """An app whose only model is the fake one, `default`."""
+def make_app(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> FastAPI:
+    """An app whose models are fake ones: `default`, and others by their names."""
+    encoders = {"default": encoder, **others}
 
     def open_encoder(name: str) -> Encoder:
-        if name != "default":
-            raise ModelNotFound(f"no model {name!r}; there is default")
-        return encoder
+        if name not in encoders:
+            raise ModelNotFound(f"no model {name!r}; there are {', '.join(encoders)}")
+        return encoders[name]
 
     return create_app(settings, open_encoder)
 
 
 @pytest.fixture
-def server_url(settings: Settings, encoder: FakeEncoder) -> Iterator[str]:
+def server_url(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterator[str]:
     """The address of a real server in a thread."""
     with listen(settings) as listener:
-        server = uvicorn.Server(uvicorn.Config(make_app(settings, encoder), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(make_app(settings, encoder, new=new), log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():

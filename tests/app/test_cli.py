@@ -313,7 +313,15 @@ SERVER_PACKAGES = "faiss fastapi numpy onnxruntime PIL pyarrow sqlalchemy"
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("jobs", "list"), ("search", "red"), ("ingest", "/x", "--on-server")]
+    "arguments",
+    [
+        ("--help",),
+        ("jobs", "list"),
+        ("search", "red"),
+        ("ingest", "/x", "--on-server"),
+        ("reembed", "--model", "new"),
+        ("generations", "list"),
+    ],
 )
 def test_a_client_loads_nothing_that_only_a_server_needs(server_url: str, arguments: tuple[str, ...]) -> None:
     code = f"""

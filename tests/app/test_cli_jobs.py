@@ -350,6 +350,10 @@ def test_a_place_that_the_server_may_not_read_is_told_in_one_line(run: Run, serv
         ("jobs", "cancel", "1"),
         ("ingest", "/shop", "--on-server"),
         ("search", "red"),
+        ("reembed", "--model", "new"),
+        ("generations", "list"),
+        ("generations", "activate", "1"),
+        ("generations", "drop", "1"),
     ],
 )
 @pytest.mark.parametrize("page", [answer(b"<html>Welcome</html>"), answer(b"<html>No</html>", 404)])

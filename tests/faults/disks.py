@@ -1,5 +1,7 @@
 """Small disks that fill up, and folders that turn read-only: mounts of their own, which need the right to mount."""
 
+import math
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +29,10 @@ class Disk:
         with suppress(OSError), (self.folder / "ballast").open("ab", buffering=0) as file:
             while file.write(_BLOCK):
                 pass
+
+    def used_mib(self) -> int:
+        """What is on it, rounded up."""
+        return math.ceil(shutil.disk_usage(self.folder).used / 2**20)
 
     def free(self) -> None:
         """Space returns."""

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.manifest import MANIFEST, read_manifest
+from models.store import EMBEDDED
 from tests.faults.disks import read_only, small_disk
 from tests.faults.processes import TIMEOUT_S, Process, start
 from tests.hostile_pictures import encode
@@ -20,6 +22,8 @@ from tests.hostile_pictures import encode
 ITEMS = "/v1/collections/default/items"
 INGEST = "/v1/collections/default/ingest"
 SEARCH = "/v1/collections/default/search"
+COLLECTION = "/v1/collections/default"
+REEMBED = f"{COLLECTION}/reembed"
 ROWS = 3000
 TOO_SMALL_MIB, LARGE_MIB = 6, 64
 """Disks that cannot hold what becomes of so many rows, and that can."""
@@ -155,6 +159,43 @@ def test_a_job_on_a_full_disk_outlives_a_kill_and_a_start_without_space(servers:
             assert found(client, "before") == ["before"]
             disk.grow(LARGE_MIB)
             wait_until(lambda: read_job(client, job)["state"] == "succeeded")
+            servers.verify()
+
+
+def add_model(folder: Path) -> None:
+    """A second model, by its manifest: all that is read of it here."""
+    folder.mkdir(parents=True)
+    manifest = read_manifest(EMBEDDED)
+    other = manifest.preprocessing.model_copy(update={"interpolation": "bilinear"})
+    (folder / MANIFEST).write_text(manifest.model_copy(update={"preprocessing": other}).model_dump_json())
+
+
+def test_a_change_of_model_waits_for_space_and_outlives_a_kill(servers: Servers) -> None:
+    with small_disk(servers.disk, LARGE_MIB) as disk:
+        add_model(servers.data / "models" / "new")
+        with servers.start() as client:
+            ingest = client.post(INGEST, json={"source": str(write_catalogue(servers.folder))}).json()["id"]
+            wait_until(lambda: read_job(client, ingest)["state"] == "succeeded")
+            servers.verify()  # and leave no room in the database's log
+        with servers.start() as client:
+            disk.grow(disk.used_mib() + 1)
+            job = client.post(REEMBED, json={"model": "new"}).raise_for_status().json()["id"]
+            wait_until(lambda: waits(client, job))
+            assert found(client, "row 7") == ["row 7"]
+            servers.processes[-1].kill()
+        with servers.start() as client:
+            wait_until(lambda: waits(client, job))
+            disk.fill()
+            assert found(client, "row 7") == ["row 7"]
+            assert client.get(COLLECTION).json()["generation"] == 1
+
+            disk.free()
+            disk.grow(LARGE_MIB)
+            wait_until(lambda: read_job(client, job)["state"] == "succeeded")
+            info = client.get(COLLECTION).json()
+            assert (info["generation"], info["model"], info["vectors"]["text"]) == (2, "new", ROWS)
+            assert found(client, "row 7") == ["row 7"]
+            assert client.delete(f"{COLLECTION}/generations/1").status_code == 204
             servers.verify()
 
 
