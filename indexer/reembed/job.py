@@ -101,7 +101,7 @@ class ReembedJob:
         done = run.job.progress.done
         for _ in range(PASSES):
             left = self._store.count_missing(row, collection.generations.active.row)
-            run.change(total=done + left)
+            run.change(total=done + left, report=None)
             before = done
             done = fill(collection, generation, missing, self._load_original, run.record, done=done, check=run.check)
             if done == before:
