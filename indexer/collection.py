@@ -429,9 +429,10 @@ class Collection:
         if stored is None:  # it was deleted meanwhile
             return result
         scores: dict[str, float] = {}
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
+        active = self.generations.active
+        vectors = self._catalogue.item_vectors(active.pk, [stored.pk]).get(stored.pk, {})
         if "image" in vectors:
-            found = self.generations.active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
+            found = active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:
@@ -450,9 +451,12 @@ class Collection:
         return stored
 
     def _ready(self, prepared: Mapping[str, Prepared | Failed]) -> bool:
-        """Whether they were prepared for every generation that takes in what is written now."""
+        """Whether they were prepared for just the generations that take in what is written now.
+
+        Vectors for one that was dropped meanwhile cannot be stored, and those that a client gave are of the active one.
+        """
         open_ = {generation.pk for generation in self.generations.open}
-        return all(open_ <= made.generations for made in prepared.values() if isinstance(made, Prepared))
+        return all(open_ == made.generations for made in prepared.values() if isinstance(made, Prepared))
 
     def _open_indexes(self) -> list[VectorIndex]:
         return [index for generation in self.generations.open for index in generation.indexes.values()]
