@@ -271,6 +271,8 @@ def _report(model: str, change: Change, after: int, problems: dict[str, int], al
         f"\nRe-embedding {progress['done']:,} items from default to {model} under {SEARCHES_PER_S:.0f} searches/s and "
         f"{WRITES_PER_S:.0f} writes/s; {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
     )
+    for one in [one for one in (*change.quiet, *change.during) if not 200 <= one.status < 300][:5]:
+        print(f"failed: {one.kind} {one.status} {one.answer}")
     for name, count in problems.items():
         print(f"{name:<48}{count:>8,}")
     print(f"{'ms':<24}{'quiet p50':>12}{'p99':>8}{'job p50':>12}{'p99':>8}{'p99 ratio':>12}")

@@ -18,6 +18,7 @@ from indexer.errors import CollectionNotFound, ItemNotFound, OriginalMissing
 from indexer.generation import Generation
 from indexer.generations import EncoderOf, Generations
 from indexer.index.vector_index import VectorIndex
+from indexer.lanes import Lanes
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
 from indexer.quality.selection import Method, Points, select
@@ -75,8 +76,10 @@ class Collection:
         index_folder: Path,
         encoder_of: EncoderOf,
         limits: ImageLimits,
+        lanes: Lanes,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
+        self.lanes = lanes
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -144,11 +147,12 @@ class Collection:
             One result per item, in order.
         """
         results: list[Upserted | Failed] = []
-        for batch in _batches_of_different_ids(new):
-            stored = self._upsert_different(batch)
-            results += [stored[item.id] for item in batch]
-        if find_duplicates:
-            results = [self._with_duplicates(result) if isinstance(result, Upserted) else result for result in results]
+        with self.lanes.first():
+            for batch in _batches_of_different_ids(new):
+                stored = self._upsert_different(batch)
+                results += [stored[item.id] for item in batch]
+            if find_duplicates:
+                return [self._with_duplicates(one) if isinstance(one, Upserted) else one for one in results]
         return results
 
     def known(self, ids: Sequence[str]) -> dict[str, StoredItem]:
@@ -267,7 +271,8 @@ class Collection:
         """
         if len(request.terms) == 1 and (text := request.terms[0].text):
             self.recent_queries.append(text)
-        return self.generations.get(request.generation).searcher.search(request)
+        with self.lanes.first():
+            return self.generations.get(request.generation).searcher.search(request)
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
         """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.

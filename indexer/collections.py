@@ -12,6 +12,7 @@ from typing import IO, Self
 
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
+from indexer.lanes import Lanes
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
@@ -53,6 +54,7 @@ class Collections:
         self._catalogue = Catalogue(self.database)
         self.originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
+        self._lanes = Lanes()
         self._open: dict[str, Collection] = {}
         try:
             self._open_all()
@@ -152,7 +154,9 @@ class Collections:
 
     def _open_collection(self, row: CollectionRow) -> Collection:
         folder = self._index_folder(row.pk)
-        return Collection(row, self.database, self._catalogue, self.originals, folder, self._encoder_of, self._limits)
+        return Collection(
+            row, self.database, self._catalogue, self.originals, folder, self._encoder_of, self._limits, self._lanes
+        )
 
     def _encoder_of(self, row: CollectionRow) -> Encoder:
         encoder = self._open_encoder(row.model)

@@ -462,6 +462,24 @@ def test_what_was_prepared_for_other_generations_is_prepared_anew(
     assert isinstance(refused.error, FingerprintMismatch)
 
 
+def test_an_item_that_changes_while_its_original_is_read_has_no_fault(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder.collection, *items(1))
+    read = folder.collections.originals.read
+
+    def change_first(sha256: str) -> bytes | None:
+        monkeypatch.undo()
+        put(folder.collection, NewItem("0", picture("red")))
+        return read(sha256)
+
+    monkeypatch.setattr(folder.collections.originals, "read", change_first)
+    job = folder.reembed()
+    assert (job.state, job.progress.failed) == ("succeeded", 0)
+    assert list(folder.jobs.store.errors(job)) == []
+    check_whole(folder.collection, {"0"}, folder.encoders["new"])
+
+
 def test_duplicates_are_looked_for_in_one_generation(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     put(folder.collection, *items(20))
     folder.reembed(activate=False)
