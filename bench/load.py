@@ -122,8 +122,5 @@ class _Requests:
         answer = self._http.post(f"{COLLECTION}/search", json={"query": query, "include": include})
         told = answer.json() if answer.is_success else {}
         vectors = {hit["id"]: hit["vectors"] for hit in told.get("hits", []) if "vectors" in hit}
-        return answer.status_code, {
-            "generation": told.get("generation"),
-            "model": told.get("model"),
-            "vectors": vectors,
-        }
+        problem = None if answer.is_success else answer.text
+        return answer.status_code, {"generation": told.get("generation"), "vectors": vectors, "problem": problem}

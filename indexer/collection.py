@@ -272,7 +272,7 @@ class Collection:
         if len(request.terms) == 1 and (text := request.terms[0].text):
             self.recent_queries.append(text)
         with self.lanes.first():
-            return self.generations.get(request.generation).searcher.search(request)
+            return self.generations.get(request.generation).search(request)
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
         """Which regions of a picture make it match a query; the scores are cosines as in `Hit.scores["image"]`.

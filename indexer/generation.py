@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from indexer.index.compaction import Compaction
@@ -11,7 +13,7 @@ from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
 from indexer.search.searcher import Searcher
 from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
-from indexer.types import MODALITIES, Modality
+from indexer.types import MODALITIES, Modality, SearchRequest, SearchResult
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -46,7 +48,10 @@ class Generation:
         }
         self._closed = threading.Event()
         self.compaction = Compaction(row.name, self.indexes.values(), writes, self._closed)
-        self.searcher = Searcher(row, catalogue, self.indexes, columns, encoder, limits)
+        self.searcher_with = partial(Searcher, row, catalogue, self.indexes, columns, limits=limits)
+        """What answers, with another encoder."""
+        self.searcher = self.searcher_with(encoder=encoder)
+        self._bridged: Searcher | None = None
         self.quality = QualityReports(row, catalogue, self.indexes, writes, check_open)
 
     @property
@@ -58,6 +63,17 @@ class Generation:
     def number(self) -> int:
         """Its number in the collection."""
         return self.row.generation
+
+    def bridge(self, encoder: Encoder | None) -> None:
+        """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""
+        self._bridged = self.searcher_with(encoder=encoder) if encoder else None
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """See `indexer.collection.Collection.search`."""
+        bridged = self._bridged
+        if bridged is None or request.generation or not any(term.text for term in request.terms):
+            return self.searcher.search(request)
+        return replace(bridged.search(request), bridged=True)
 
     def take_over(self, written: Written) -> None:
         """Bring a committed write into the indexes; it is acknowledged only after that."""

@@ -201,6 +201,8 @@ class SearchResult:
     embed_ms: float
     search_ms: float
     total_ms: float
+    bridged: bool = False
+    """Texts of the query were embedded by the model that is to come; see `indexer.reembed.bridge`."""
 
 
 @dataclass(frozen=True)

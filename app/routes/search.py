@@ -1,7 +1,7 @@
 """Search: by anything, by a text, by a picture's file."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -101,7 +101,9 @@ def _search(
         generation=options.generation,
     )
     result = collection.search(request)
-    asked = {"facets": _facets(result)} if options.facets else {}
+    asked: dict[str, Any] = {"facets": _facets(result)} if options.facets else {}
+    if result.bridged:
+        asked["bridged"] = True
     results = schemas.SearchResults(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,

@@ -76,6 +76,7 @@ def fill(
     on_chunk: OnChunk,
     *,
     done: int = 0,
+    after_chunk: Callable[[], None] = lambda: None,
     check: Callable[[], None] = lambda: None,
 ) -> int:
     """One pass over what a generation lacks; gives how many items are dealt with by then.
@@ -83,6 +84,7 @@ def fill(
     Args:
         on_chunk: Called in the transaction of each chunk.
         done: How many items were dealt with before.
+        after_chunk: Called when it is committed, and nothing is locked.
         check: Called while it waits; what it raises ends the run.
     """
     with Stages(check) as stages:
@@ -103,6 +105,7 @@ def fill(
             report = _report(chunk, done, now - clock)
             fillings = [_filling(gap, chunk, generation) for gap in chunk.gaps if not gap.error]
             collection.generations.fill(generation, fillings, partial(on_chunk, report))
+            after_chunk()
             clock = now
     return done
 
