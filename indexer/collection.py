@@ -18,6 +18,7 @@ from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound,
 from indexer.generation import Generation
 from indexer.generations import EncoderOf, Generations
 from indexer.index.vector_index import VectorIndex
+from indexer.lanes import Lanes
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
 from indexer.quality.selection import Method, Points, select
@@ -77,8 +78,10 @@ class Collection:
         encoder_of: EncoderOf,
         limits: ImageLimits,
         index_memory_bytes: int,
+        lanes: Lanes,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
+        self.lanes = lanes
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -161,11 +164,12 @@ class Collection:
             One result per item, in order.
         """
         results: list[Upserted | Failed] = []
-        for batch in _batches_of_different_ids(new):
-            stored = self._upsert_different(batch)
-            results += [stored[item.id] for item in batch]
-        if find_duplicates:
-            results = [self._with_duplicates(result) if isinstance(result, Upserted) else result for result in results]
+        with self.lanes.first():
+            for batch in _batches_of_different_ids(new):
+                stored = self._upsert_different(batch)
+                results += [stored[item.id] for item in batch]
+            if find_duplicates:
+                return [self._with_duplicates(one) if isinstance(one, Upserted) else one for one in results]
         return results
 
     def known(self, ids: Sequence[str]) -> dict[str, StoredItem]:
@@ -284,7 +288,8 @@ class Collection:
         """
         if len(request.terms) == 1 and (text := request.terms[0].text):
             self.recent_queries.append(text)
-        return self.generations.get(request.generation).searcher.search(request)
+        with self.lanes.first():
+            return self.generations.get(request.generation).search(request)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """Search for each request, in order: its result, or why it could not be embedded.
@@ -298,9 +303,10 @@ class Collection:
                 asked.setdefault(self.generations.get(request.generation), []).append(place)
             except GenerationConflict as error:
                 outcomes[place] = error
-        for generation, places in asked.items():
-            found = generation.searcher.search_batch([requests[place] for place in places])
-            outcomes.update(zip(places, found, strict=True))
+        with self.lanes.first():
+            for generation, places in asked.items():
+                found = generation.search_batch([requests[place] for place in places])
+                outcomes.update(zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(requests))]
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:
@@ -474,9 +480,10 @@ class Collection:
         if stored is None:  # it was deleted meanwhile
             return result
         scores: dict[str, float] = {}
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, [stored.pk]).get(stored.pk, {})
+        active = self.generations.active
+        vectors = self._catalogue.item_vectors(active.pk, [stored.pk]).get(stored.pk, {})
         if "image" in vectors:
-            found = self.generations.active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
+            found = active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
             near = self._catalogue.items_by_pk(found.items.tolist())
             for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
                 if score >= NEAR_DUPLICATE and pk in near:
@@ -495,9 +502,12 @@ class Collection:
         return stored
 
     def _ready(self, prepared: Mapping[str, Prepared | Failed]) -> bool:
-        """Whether they were prepared for every generation that takes in what is written now."""
+        """Whether they were prepared for just the generations that take in what is written now.
+
+        Vectors for one that was dropped meanwhile cannot be stored, and those that a client gave are of the active one.
+        """
         open_ = {generation.pk for generation in self.generations.open}
-        return all(open_ <= made.generations for made in prepared.values() if isinstance(made, Prepared))
+        return all(open_ == made.generations for made in prepared.values() if isinstance(made, Prepared))
 
     def _open_indexes(self) -> list[VectorIndex]:
         return [index for generation in self.generations.open for index in generation.indexes.values()]

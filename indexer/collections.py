@@ -13,6 +13,7 @@ from typing import IO, Self
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.index.kinds import machine_share
+from indexer.lanes import Lanes
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
@@ -56,6 +57,7 @@ class Collections:
             raise
         self.originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
+        self._lanes = Lanes()
         self._open: dict[str, Collection] = {}
         try:
             self._catalogue = Catalogue(self.database)
@@ -165,6 +167,7 @@ class Collections:
             self._encoder_of,
             self._limits,
             self._index_memory_bytes,
+            self._lanes,
         )
 
     def _encoder_of(self, row: CollectionRow) -> Encoder:

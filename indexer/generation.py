@@ -2,7 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from indexer.index.compaction import Compaction
@@ -11,7 +13,7 @@ from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
 from indexer.search.searcher import Searcher
 from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
-from indexer.types import MODALITIES, Modality
+from indexer.types import MODALITIES, Modality, SearchOutcome, SearchRequest, SearchResult
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -50,7 +52,10 @@ class Generation:
         }
         self._closed = threading.Event()
         self.compaction = Compaction(row.name, self.indexes.values(), writes, self._closed)
-        self.searcher = Searcher(row, catalogue, self.indexes, columns, count_items, encoder, limits)
+        self.searcher_with = partial(Searcher, row, catalogue, self.indexes, columns, count_items, limits=limits)
+        """What answers, with another encoder."""
+        self.searcher = self.searcher_with(encoder=encoder)
+        self._bridged: Searcher | None = None
         self.quality = QualityReports(row, catalogue, self.indexes, writes, check_open)
 
     @property
@@ -62,6 +67,28 @@ class Generation:
     def number(self) -> int:
         """Its number in the collection."""
         return self.row.generation
+
+    def bridge(self, encoder: Encoder | None) -> None:
+        """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""
+        self._bridged = self.searcher_with(encoder=encoder) if encoder else None
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """See `indexer.collection.Collection.search`."""
+        [outcome] = self.search_batch([request])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
+        """See `indexer.collection.Collection.search_batch`."""
+        bridged = self._bridged
+        if bridged is None:
+            return self.searcher.search_batch(requests)
+        cross = [_may_cross(request) for request in requests]
+        crossing = [request for request, crosses in zip(requests, cross, strict=True) if crosses]
+        others = [request for request, crosses in zip(requests, cross, strict=True) if not crosses]
+        over, here = iter(bridged.search_batch(crossing)), iter(self.searcher.search_batch(others))
+        return [_as_bridged(next(over)) if crosses else next(here) for crosses in cross]
 
     def take_over(self, written: Written) -> None:
         """Bring a committed write into the indexes; it is acknowledged only after that."""
@@ -77,3 +104,12 @@ class Generation:
         """End what runs in the background; returns when it has come to rest. Searches may go on."""
         self._closed.set()
         self.compaction.come_to_rest()
+
+
+def _may_cross(request: SearchRequest) -> bool:
+    """Whether a bridge changes what embeds a request, and it did not ask for a generation by name."""
+    return request.generation is None and request.mode != "lexical" and any(term.text for term in request.terms)
+
+
+def _as_bridged(outcome: SearchOutcome) -> SearchOutcome:
+    return outcome if isinstance(outcome, Exception) else replace(outcome, bridged=True)

@@ -274,6 +274,8 @@ class SearchResult:
     truncated: bool
     plan: Plan
     took: Took
+    bridged: bool = False
+    """Texts of the query were embedded by the model that is to come; see `indexer.reembed.bridge`."""
 
 
 SearchOutcome = SearchResult | IndexerError | ModelError

@@ -39,7 +39,7 @@ def reembed(
         is_new = not jobs.store.knows_key(idempotency_key)  # else it is in use because of that job, perhaps
         if is_new and fingerprint == collection.generations.active.row.fingerprint:
             raise GenerationConflict(f"the collection's vectors are those of model {body.model!r} already")
-    wanted = ReembedRequest(body.model, fingerprint, body.activate, body.expect_missing)
+    wanted = ReembedRequest(body.model, fingerprint, body.activate, body.expect_missing, body.bridge)
     return Job.of(jobs.submit(KIND, collection.name, wanted.to_json(), idempotency_key))
 
 

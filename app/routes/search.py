@@ -122,6 +122,8 @@ def results_of(
     asked: JsonObject = {"facets": _facets(result)} if options.facets else {}
     if "explain" in options.include:
         asked["plan"] = schemas.Plan(**result.plan._asdict())
+    if result.bridged:
+        asked["bridged"] = True
     return schemas.SearchResults.model_construct(
         hits=[_hit(collection, hit, options) for hit in result.hits],
         total=result.total,

@@ -35,6 +35,11 @@ class ReembedBody(Activation):
         description="Let the new generation answer as soon as it is complete; else it is filled and compared, takes in "
         "what is written, and waits to be activated.",
     )
+    bridge: bool = Field(
+        default=False,
+        description="While the generation is filled, texts that are searched for are embedded by the new model and "
+        "mapped to the old vectors, as soon as enough items have both; the job's report says how well that did.",
+    )
 
 
 class CanaryBody(Schema):

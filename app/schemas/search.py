@@ -287,6 +287,10 @@ class SearchResults(Schema):
     )
     model: str
     generation: int
+    bridged: bool | None = Field(
+        default=None,
+        description="True where a re-embedding with `bridge` goes on, and its model embedded the texts of the query.",
+    )
     truncated: bool = Field(description="A text of the query was longer than the model reads; its end was ignored.")
     plan: Plan | None = Field(default=None, description="Where `include` asks for `explain`.")
     took_ms: Took

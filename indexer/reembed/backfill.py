@@ -19,7 +19,7 @@ from indexer.generation import Generation
 from indexer.ingest.pipeline import CHUNK_BYTES, CHUNK_ROWS, CHUNKS_AHEAD, DECODERS, FETCH_AHEAD, FETCH_BYTES, FETCHERS
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
-from indexer.preparation import Draft, Prepared, embed, has_words, make_pixels
+from indexer.preparation import Draft, Prepared, embed_in_turn, has_words, make_pixels
 from indexer.stores.catalogue import StoredItem
 from indexer.stores.generations import Filling
 from indexer.types import Failed, Modality, NewItem
@@ -76,6 +76,7 @@ def fill(
     on_chunk: OnChunk,
     *,
     done: int = 0,
+    after_chunk: Callable[[], None] = lambda: None,
     check: Callable[[], None] = lambda: None,
 ) -> int:
     """One pass over what a generation lacks; gives how many items are dealt with by then.
@@ -83,6 +84,7 @@ def fill(
     Args:
         on_chunk: Called in the transaction of each chunk.
         done: How many items were dealt with before.
+        after_chunk: Called when it is committed, and nothing is locked.
         check: Called while it waits; what it raises ends the run.
     """
     with Stages(check) as stages:
@@ -91,18 +93,19 @@ def fill(
             partial(_load, load_original), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES
         )
         chunks = stages.background(_chunks(loaded), CHUNKS_AHEAD, "load")
-        drafted = stages.parallel(
-            partial(_decode, generation, collection.limits), chunks, workers=DECODERS, ahead=DECODERS
-        )
+        drafted = stages.parallel(partial(_decode, generation, collection), chunks, workers=DECODERS, ahead=DECODERS)
         decoded = stages.background(drafted, CHUNKS_AHEAD, "decode")
-        embedded = stages.background(map(partial(_embed, generation), decoded), CHUNKS_AHEAD, "embed")
+        embedded = stages.background(map(partial(_embed, generation, collection), decoded), CHUNKS_AHEAD, "embed")
         clock = time.monotonic()
         for chunk in embedded:
+            collection.lanes.give_way()
+            chunk = _without_changed(collection, chunk)
             now = time.monotonic()
             done += len(chunk.gaps)
             report = _report(chunk, done, now - clock)
             fillings = [_filling(gap, chunk, generation) for gap in chunk.gaps if not gap.error]
             collection.generations.fill(generation, fillings, partial(on_chunk, report))
+            after_chunk()
             clock = now
     return done
 
@@ -143,10 +146,11 @@ def _chunks(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:
         yield chunk
 
 
-def _decode(generation: Generation, limits: ImageLimits, gaps: Sequence[Gap]) -> Chunk:
+def _decode(generation: Generation, collection: Collection, gaps: Sequence[Gap]) -> Chunk:
     looked_at, drafts = [], []
     for gap in gaps:
-        gap, draft = _draft(gap, generation, limits)
+        collection.lanes.give_way()
+        gap, draft = _draft(gap, generation, collection.limits)
         looked_at.append(gap)
         if draft:
             drafts.append(draft)
@@ -171,11 +175,21 @@ def _draft(gap: Gap, generation: Generation, limits: ImageLimits) -> tuple[Gap, 
     return gap, Draft(new, item.image_sha256, pixels, item.image_type, texts, {}, (), gap.stored.source_url)
 
 
-def _embed(generation: Generation, chunk: Chunk) -> Chunk:
-    prepared = embed(chunk.drafts, {generation.pk: generation.encoder.bulk})
+def _embed(generation: Generation, collection: Collection, chunk: Chunk) -> Chunk:
+    prepared = embed_in_turn(chunk.drafts, {generation.pk: generation.encoder.bulk}, collection.lanes.give_way)
     failed = {id_: made.error for id_, made in prepared.items() if isinstance(made, Failed)}
     gaps = [replace(gap, error=failed.get(gap.stored.item.id, gap.error)) for gap in chunk.gaps]
     return Chunk(gaps, (), prepared)
+
+
+def _without_changed(collection: Collection, chunk: Chunk) -> Chunk:
+    """What is wrong with what an item was before it changed or was deleted is no fault of the item."""
+    faulty = {gap.stored.pk for gap in chunk.gaps if gap.error or gap.warning}
+    now = {pk: stored.content_hash for pk, stored in collection.stored(sorted(faulty)).items()}
+    gaps = [
+        gap for gap in chunk.gaps if gap.stored.pk not in faulty or now.get(gap.stored.pk) == gap.stored.content_hash
+    ]
+    return replace(chunk, gaps=gaps)
 
 
 def _without(gap: Gap, modality: Modality, fault: Fault) -> Gap:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from indexer.collection import Collection
 from indexer.generation import Generation
 from indexer.index.snapshot import Snapshot, lengths
+from indexer.search.searcher import Searcher
 from indexer.types import MODALITIES, Modality, SearchRequest, Term, Vector
 
 _T = TypeVar("_T")
@@ -65,7 +66,7 @@ def compare(
         check: Called now and then; what it raises ends this.
     """
     queries = _queries(collection, active)
-    overlaps = [_overlap(active, candidate, query) for query in _checked(queries, check)]
+    overlaps = [overlap(active.searcher, candidate.searcher, query) for query in _checked(queries, check)]
     return Comparison(
         _measure(active, check),
         _measure(candidate, check),
@@ -76,15 +77,19 @@ def compare(
 
 def _queries(collection: Collection, generation: Generation) -> list[str]:
     """What was searched for recently, and texts of items."""
-    items = generation.indexes["text"].snapshot().items
-    stored = collection.stored(_sample(items, SAMPLE).tolist()).values()
-    texts = [one.item.text for one in stored if one.item.text]
+    texts = texts_of(collection, sample(generation.indexes["text"].snapshot().items, SAMPLE))
     return list(dict.fromkeys([*collection.recent_queries, *texts]))[:SAMPLE]
 
 
-def _overlap(active: Generation, candidate: Generation, query: str) -> float:
+def texts_of(collection: Collection, items: NDArray[np.int64]) -> list[str]:
+    """The texts of those items that have one."""
+    return [one.item.text for one in collection.stored(items.tolist()).values() if one.item.text]
+
+
+def overlap(one: Searcher, other: Searcher, query: str) -> float:
+    """Share of the first ten hits of a text that two searchers both give."""
     request = SearchRequest((Term(text=query),), limit=DEPTH)
-    found = [{hit.id for hit in generation.searcher.search(request).hits} for generation in (active, candidate)]
+    found = [{hit.id for hit in searcher.search(request).hits} for searcher in (one, other)]
     return len(found[0] & found[1]) / max(1, *map(len, found))
 
 
@@ -125,14 +130,14 @@ def _finds(generation: Generation, modality: Modality, vector: Vector, item: int
 
 
 def _sampled(snapshot: Snapshot) -> Sequence[tuple[Vector, int]]:
-    rows = _sample(np.arange(len(snapshot)), SAMPLE)
+    rows = sample(np.arange(len(snapshot)), SAMPLE)
     return list(zip(snapshot.vectors(rows), snapshot.items[rows].tolist(), strict=True))
 
 
 def _pairs(image: Snapshot, text: Snapshot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of some items that have both."""
     _, image_rows, text_rows = np.intersect1d(image.items, text.items, assume_unique=True, return_indices=True)
-    some = _sample(np.arange(len(image_rows)), PAIRS)
+    some = sample(np.arange(len(image_rows)), PAIRS)
     return image_rows[some], text_rows[some]
 
 
@@ -146,7 +151,7 @@ def _checked(values: Iterable[_T], check: Callable[[], None]) -> Iterator[_T]:
         yield value
 
 
-def _sample(values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def sample(values: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     if len(values) <= size:
         return values
     return np.random.default_rng(0).choice(values, size, replace=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from indexer.ingest.pipeline import CHUNK_ROWS, LoadImage
 from indexer.jobs.runner import Run
 from indexer.jobs.store import Job
 from indexer.reembed.backfill import Original, fill
+from indexer.reembed.bridge import Bridge
 from indexer.reembed.comparison import compare
 from indexer.stores.catalogue import StoredItem
 from indexer.stores.generations import GenerationStore
@@ -38,6 +39,8 @@ class ReembedRequest:
     activate: bool = True
     expect_missing: int = 0
     """Items that may lose a vector, because neither their original nor its address is there."""
+    bridge: bool = False
+    """Let the new model embed what is searched for already while the generation is filled."""
 
     def to_json(self) -> dict[str, Any]:
         """What is stored of it with its job."""
@@ -64,14 +67,20 @@ class ReembedJob:
         if encoder.fingerprint != request.fingerprint:
             raise GenerationUnfit(f"model {request.model!r} is not what it was when this was asked for; ask again")
         generation = generations.follow(request.model, encoder)
-        missing = self._fill(run, generation)
+        bridge = Bridge(run.collection, generation) if request.bridge else None
+        with bridge or nullcontext():
+            self._change(run, generation, request, bridge)
+
+    def _change(self, run: Run, generation: Generation, request: ReembedRequest, bridge: Bridge | None) -> None:
+        generations = run.collection.generations
+        missing = self._fill(run, generation, bridge)
         if missing > request.expect_missing:
             raise GenerationIncomplete(
                 f"{missing:,} items would lose a vector, since their originals are gone (the job's errors name them); "
                 f"nothing was changed. If that is meant, ask again with expect_missing {missing}"
             )
         report = compare(run.collection, generations.active, generation, run.check)
-        run.change(report=report.to_json())
+        run.change(report=report.to_json() | ({"bridge": bridge.measure(run.check).to_json()} if bridge else {}))
         if report.candidate.self_retrieval < MIN_SELF_RETRIEVAL or report.candidate.zero_vectors:
             raise GenerationUnfit("the vectors of the new model do not tell items apart; the job's report says more")
         run.check()
@@ -90,7 +99,7 @@ class ReembedJob:
                 if info.fingerprint == job.request["fingerprint"] and info.state == "following":
                     collection.generations.rest(info.number)
 
-    def _fill(self, run: Run, generation: Generation) -> int:
+    def _fill(self, run: Run, generation: Generation, bridge: Bridge | None) -> int:
         """Fill what is missing until nothing is left that can be; gives how many items still lack a vector."""
         collection, row = run.collection, generation.row
 
@@ -101,9 +110,18 @@ class ReembedJob:
         done = run.job.progress.done
         for _ in range(PASSES):
             left = self._store.count_missing(row, collection.generations.active.row)
-            run.change(total=done + left)
+            run.change(total=done + left, report=None)
             before = done
-            done = fill(collection, generation, missing, self._load_original, run.record, done=done, check=run.check)
+            done = fill(
+                collection,
+                generation,
+                missing,
+                self._load_original,
+                run.record,
+                done=done,
+                after_chunk=bridge.fit_if_due if bridge else lambda: None,
+                check=run.check,
+            )
             if done == before:
                 break
         run.change(total=done)

@@ -110,15 +110,20 @@ class Client:
                 return found
             cursor = {"cursor": page["next_cursor"]}
 
-    def check_searchable(self, id_: str, content: Content, encoder: FakeEncoder) -> None:
-        """A search for each half of an item finds the item, and has the vectors and the picture that it was given."""
-        expected = content.vectors(encoder)
+    def check_searchable(self, id_: str, content: Content, encoders: Mapping[str, FakeEncoder]) -> None:
+        """A search for each half of an item finds the item, and has the vectors and the picture that it was given.
+
+        Args:
+            encoders: By the name of the model that an answer may be from.
+        """
         for modality, query in content.body().items():
             if modality == "metadata":
                 continue
             body = {"query": {modality: query}, "target": {modality: 1.0}, "limit": 1, "include": ["vector"]}
-            [hit] = self.send("POST", f"{self.collection}/search", json=body)["hits"]
+            answer = self.send("POST", f"{self.collection}/search", json=body)
+            [hit] = answer["hits"]
             assert hit["id"] == id_, f"a search for the {modality} of {id_} finds {hit['id']}"
+            expected = content.vectors(encoders[answer["model"]])
             assert set(hit["vectors"]) == set(expected)
             for name, vector in hit["vectors"].items():
                 np.testing.assert_allclose(vector, expected[name], atol=1e-3)

@@ -153,7 +153,7 @@ class Trial:
         sought = self.uploads.ledger.states | {id_: rows.states[id_] for id_ in sample}
         for id_, (state,) in sought.items():
             if state is not None:
-                client.check_searchable(id_, state, self.encoder)
+                client.check_searchable(id_, state, {"default": self.encoder})
                 self.figures["items searched for"] += 1
 
     def check_counts(self, job: dict[str, Any]) -> None:

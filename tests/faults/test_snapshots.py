@@ -81,7 +81,7 @@ def check(client: Client, ledger: Ledger, encoder: FakeEncoder) -> None:
     ledger.settle(client.items())
     for id_, (state,) in ledger.states.items():
         if state is not None:
-            client.check_searchable(id_, state, encoder)
+            client.check_searchable(id_, state, {"default": encoder})
 
 
 @pytest.mark.parametrize(("rounds", "seed"), [(2, 21), pytest.param(30, 22, marks=pytest.mark.faults)])

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.collection import Collection
-from indexer.errors import GenerationConflict, GenerationIncomplete, GenerationNotFound
+from indexer.errors import FingerprintMismatch, GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.reembed import job as module
-from indexer.types import CollectionSettings, NewItem, SearchRequest, SearchResult, Term, Upserted
+from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, SearchResult, Term, Upserted
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
 from tests.pictures import picture
@@ -371,7 +371,7 @@ def test_a_search_that_began_before_the_flip_ends_on_the_old_generation(
 
     monkeypatch.setattr(encoder, "encode_texts", flip_first)
     result = search(folder.collection)
-    assert result.generation == 1
+    assert (result.generation, result.model) == (1, "default")
     assert all(vector.shape == (16,) for hit in result.hits for vector in (hit.vectors or {}).values())
     monkeypatch.undo()
     assert search(folder.collection).generation == 2
@@ -433,3 +433,65 @@ def test_a_folder_of_an_older_version_gets_the_new_columns(folder: Folder, open_
     folder = open_folder()
     assert folder.reembed().state == "succeeded"
     check_whole(folder.collection, {str(n) for n in range(20)}, folder.encoders["new"])
+
+
+def test_what_was_prepared_for_other_generations_is_prepared_anew(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder.collection, *items(20))
+    folder.reembed(activate=False)
+    encoder = folder.encoders["default"]
+    encode, vector = encoder.encode_texts, {"image": [1.0] + [0.0] * 15}
+
+    def before(change: Callable[[int], None]) -> None:
+        def encode_after(texts: list[str]) -> object:
+            monkeypatch.undo()
+            change(2)
+            return encode(texts)
+
+        monkeypatch.setattr(encoder, "encode_texts", encode_after)
+
+    before(folder.collection.generations.drop)
+    put(folder.collection, NewItem("later", picture("red"), "red"))
+    check_whole(folder.collection, {*map(str, range(20)), "later"}, encoder)
+
+    folder.reembed(activate=False)
+    before(folder.collection.generations.activate)
+    [refused] = folder.collection.upsert([NewItem("bare", vectors=vector, fingerprint="f" * 64)])
+    assert isinstance(refused, Failed)
+    assert isinstance(refused.error, FingerprintMismatch)
+
+
+def test_an_item_that_changes_while_its_original_is_read_has_no_fault(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder.collection, *items(1))
+    read = folder.collections.originals.read
+
+    def change_first(sha256: str) -> bytes | None:
+        monkeypatch.undo()
+        put(folder.collection, NewItem("0", picture("red")))
+        return read(sha256)
+
+    monkeypatch.setattr(folder.collections.originals, "read", change_first)
+    job = folder.reembed()
+    assert (job.state, job.progress.failed) == ("succeeded", 0)
+    assert list(folder.jobs.store.errors(job)) == []
+    check_whole(folder.collection, {"0"}, folder.encoders["new"])
+
+
+def test_duplicates_are_looked_for_in_one_generation(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder.collection, *items(20))
+    folder.reembed(activate=False)
+    catalogue = folder.collection._catalogue
+    same_vectors = catalogue.item_vectors
+
+    def flip_after(*arguments: object) -> object:
+        found = same_vectors(*arguments)  # type: ignore[arg-type]
+        folder.collection.generations.activate(2)
+        return found
+
+    monkeypatch.setattr(catalogue, "item_vectors", flip_after)
+    [result] = folder.collection.upsert([NewItem("again", items(1)[0].image)], find_duplicates=True)
+    assert isinstance(result, Upserted)
+    assert "0" in {duplicate.id for duplicate in result.duplicates}
