@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,9 @@ MIN_COMPACTION = 4096
 
 MAX_DELTA = 2 * MIN_COMPACTION
 """Vectors in the delta segment from which the next write takes the time to write it to disk."""
+
+MAX_REPLAYED = 2**16
+"""Vectors that are held at most when the catalogue is read instead of segments."""
 
 GROWTH = 2
 """A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
@@ -178,9 +182,10 @@ class VectorIndex:
             return Snapshot(self._views(), self.version, self._moments.mean())
 
     def needs_compaction(self) -> bool:
-        """Whether enough vectors are in the delta segment, or hidden in a built one."""
+        """Whether enough vectors are in the delta segment, or hidden in a built one, or some built ones are alike."""
         with self._lock:
-            return self._delta_size > MIN_COMPACTION or any(map(_is_sparse, self._built))
+            mergeable = len(self._built) - self._first_to_merge() > 1
+            return mergeable or self._delta_size > MIN_COMPACTION or any(map(_is_sparse, self._built))
 
     def needs_flush(self) -> bool:
         """Whether the delta segment has grown so much beside a compaction that it should not grow on."""
@@ -331,7 +336,19 @@ class VectorIndex:
                 self._moments.add(rows.vectors)
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
+            if self._delta.live > MAX_REPLAYED:
+                self._shed()
         self._stale = False
+
+    def _shed(self) -> None:
+        """Write what was replayed so far to disk, so that a folder without its index is opened in bounded memory."""
+        try:
+            header = self._header(self._built, self._last_seq, self._delta.live)
+            self._built += self._build(replace(header, kind="flat"), [self._delta.view()], threading.Event()) or []
+        except OSError as error:
+            log.warning("the %s vectors of %s stay in memory: %s", self._modality, self._row.name, error)
+            return
+        self._delta = Segment.empty(self._row.dimension)
 
     def _append(self, rows: VectorRows) -> None:
         if len(rows.seqs):

@@ -545,3 +545,41 @@ def test_a_modality_that_an_item_lost_counts_no_more(collection: Collection, enc
     [hit] = [hit for hit in hits if hit.id == "a"]
     assert set(hit.scores) == {"image"}
     assert hit.score == pytest.approx(hit.scores["image"], abs=1e-5)
+
+
+def test_a_folder_without_its_index_is_opened_in_bounded_memory(
+    open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(300))
+    collection.delete(["7"])
+    collection.close()
+    shutil.rmtree(tmp_path / "data" / "index", ignore_errors=True)
+    monkeypatch.setattr(vector_index, "MAX_REPLAYED", 50)
+
+    collection = open_folder().get("default")
+    assert collection.info().index.delta <= 50
+    assert len(found(collection)) == 299
+    assert collection.verify() == []
+    collection.upsert(things(1, first=300))
+    wait_until(lambda: collection.segments <= 2)
+    assert len(found(collection)) == 300
+    assert collection.verify() == []
+
+
+def test_a_folder_without_its_index_on_a_full_disk_is_searched_from_memory(
+    open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(200))
+    collection.close()
+    shutil.rmtree(tmp_path / "data" / "index", ignore_errors=True)
+    monkeypatch.setattr(vector_index, "MAX_REPLAYED", 50)
+
+    def no_space(*_: object) -> bool:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(vector_index, "write_segment", no_space)
+    collection = open_folder().get("default")
+    assert collection.segments == 0
+    assert len(found(collection)) == 200
