@@ -45,6 +45,8 @@ class Question:
     lexical: LexicalScores | None
     """None where words were not asked for."""
     weights: Mapping[Signal, float]
+    lone: bool = False
+    """Whether the score is the cosine of one term with one modality, and nothing else is to be told of it."""
     first: Mapping[Modality, First] = field(default_factory=dict)
     """What was found for it together with other questions, among all items."""
 
@@ -65,12 +67,6 @@ class Question:
         """Items of the query, which do not find themselves."""
         pks = {term.item_pk for term in self.terms if term.item_pk is not None}
         return np.array(sorted(pks), dtype=np.int64)
-
-    @property
-    def is_lone(self) -> bool:
-        """Whether the score is the cosine of one term with one modality, and nothing else is to be told of it."""
-        lone = len(self.terms) == len(self.composed) == 1 and self.lexical is None and not self.by_ranks
-        return lone and not self.request.explain
 
     @property
     def words(self) -> LexicalScores | None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +52,7 @@ class Page(NamedTuple):
     @property
     def needs_vectors(self) -> bool:
         """Whether anything is told of the hits' vectors that the search did not find out."""
-        return self.question.request.include_vectors or not self.question.is_lone
+        return self.question.request.include_vectors or not self.question.lone
 
 
 class Searcher:
@@ -124,8 +123,10 @@ class Searcher:
         targets = [modality for modality in MODALITIES if weights.get(modality, 0) > 0] if terms else []
         indexes = {modality: self._indexes[modality] for modality in targets if self._indexes[modality].count}
         lexical = None if request.mode == "vector" else score_texts(request.terms, self._texts)
-        question = Question(request, terms, compose_terms(terms, indexes, standardised=False), lexical, weights)
-        return question if question.is_lone else replace(question, composed=compose_terms(terms, indexes))
+        lone = len(terms) == len(indexes) == 1 and lexical is None and request.fusion == "weighted"
+        lone = lone and not request.explain
+        composed = compose_terms(terms, indexes, standardised=not lone)
+        return Question(request, terms, composed, lexical, weights, lone=lone)
 
     def _weights(self, request: SearchRequest) -> dict[Signal, float]:
         asked: dict[Signal, float] = dict(request.target or {})
@@ -223,7 +224,7 @@ class Searcher:
 
 def _hit(page: Page, pk: int, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
     question, request = page.question, page.question.request
-    lone = next(iter(question.composed)) if question.is_lone else None
+    lone = next(iter(question.composed)) if question.lone else None
     scores: dict[Signal, float] = {lone: score} if lone else question.scores(pk, item, vectors)
     return Hit(
         id=item.id,
