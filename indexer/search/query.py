@@ -44,8 +44,8 @@ def compose_terms(
 
 
 def first_depth(sources: int, wanted: int, own: int) -> int:
-    """How many of the best are asked of each source at first; of a lone one that is all."""
-    return wanted + own if sources == 1 else max(MIN_CANDIDATES, 2 * wanted)
+    """How many of the best are asked of each source at first; of a lone one, one more than needed tells of ties."""
+    return wanted + own + 1 if sources == 1 else max(MIN_CANDIDATES, 2 * wanted)
 
 
 def rank(
@@ -68,11 +68,7 @@ def rank(
     """
     if not sources:
         return Best(np.empty(0, dtype=np.int64), np.empty(0))
-    depth = first_depth(len(sources), wanted, len(own))
-    if len(sources) == 1:
-        [source] = sources.values()
-        return _best_of_one(source, scale, own, depth, wanted, effort)
-    depths = dict.fromkeys(sources, depth)
+    depths = dict.fromkeys(sources, first_depth(len(sources), wanted, len(own)))
     while True:
         found = {signal: source.best(depths[signal]) for signal, source in sources.items()}
         pks = np.setdiff1d(np.concatenate([part.items for part in found.values()]), own)
@@ -88,15 +84,6 @@ def rank(
             return Best(pks[best], scores[best])
         for signal in shallow:
             depths[signal] *= 4
-
-
-def _best_of_one(
-    source: Source, scale: Spread, own: NDArray[np.int64], depth: int, wanted: int, effort: Effort
-) -> Best:
-    found = source.best(depth)
-    effort.count(len(found.items))
-    others = ~np.isin(found.items, own) if len(own) else slice(None)
-    return Best(found.items[others][:wanted], scale.mean + scale.std * found.values[others][:wanted])
 
 
 def _scores(

@@ -141,7 +141,7 @@ def test_the_time_that_a_search_took_is_that_of_reading_its_hits_too(
 ) -> None:
     events: list[str] = []
     found = Catalogue.found
-    monkeypatch.setattr(Catalogue, "found", lambda *arguments: (events.append("read"), found(*arguments))[1])
+    monkeypatch.setattr(Catalogue, "found", lambda *a, **options: (events.append("read"), found(*a, **options))[1])
     monkeypatch.setattr(searcher, "time", Namespace(perf_counter=lambda: (events.append("clock"), 0.0)[1]))
 
     stocked.search(ask("hybrid", "weighted"))

@@ -99,3 +99,15 @@ def test_a_job_embeds_in_steps_as_long_as_a_search_may_wait(
         assert isinstance(made, Prepared)
         assert isinstance(same, Prepared)
         assert np.array_equal(made.change.vectors[1]["image"], same.change.vectors[1]["image"])
+
+
+def test_who_waited_in_vain_may_work_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAIT_S", 0.001)
+    monkeypatch.setattr(module, "WORK_S", 30)
+    lanes, waits = Lanes(), list[None]()
+    wait_for = lanes._changes.wait_for
+    monkeypatch.setattr(lanes._changes, "wait_for", lambda *a: (waits.append(None), wait_for(*a))[1])
+    with lanes.first():
+        for _ in range(100):
+            lanes.give_way()
+    assert len(waits) == 1

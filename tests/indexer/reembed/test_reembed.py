@@ -443,20 +443,20 @@ def test_what_was_prepared_for_other_generations_is_prepared_anew(
     encoder = folder.encoders["default"]
     encode, vector = encoder.encode_texts, {"image": [1.0] + [0.0] * 15}
 
-    def before(change: Callable[[int], None]) -> None:
+    def before(change: Callable[[], None]) -> None:
         def encode_after(texts: list[str]) -> object:
             monkeypatch.undo()
-            change(2)
+            change()
             return encode(texts)
 
         monkeypatch.setattr(encoder, "encode_texts", encode_after)
 
-    before(folder.collection.generations.drop)
+    before(lambda: folder.collection.generations.drop(2))
     put(folder.collection, NewItem("later", picture("red"), "red"))
     check_whole(folder.collection, {*map(str, range(20)), "later"}, encoder)
 
     folder.reembed(activate=False)
-    before(folder.collection.generations.activate)
+    before(lambda: folder.collection.generations.activate(3))
     [refused] = folder.collection.upsert([NewItem("bare", vectors=vector, fingerprint="f" * 64)])
     assert isinstance(refused, Failed)
     assert isinstance(refused.error, FingerprintMismatch)
