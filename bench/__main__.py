@@ -1,10 +1,11 @@
 """All benchmarks, one after the other."""
 
-from bench import encoder, filters, index, ingest, memory, search
+from bench import encoder, filters, http, index, ingest, memory, search
 
 encoder.run()
 search.run()
 filters.run()
 index.run(100_000)
+http.run()
 ingest.run()
 memory.run()
