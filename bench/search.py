@@ -1,34 +1,18 @@
 """What a search costs beside the encoder: the index alone, and the whole read path of a collection."""
 
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import faiss
 import numpy as np
-from PIL import Image
 
 from bench.encoder import median_s
+from bench.stub import RandomEncoder
 from indexer.collections import Collections
 from indexer.types import NewItem, SearchRequest, Term
-from models.encoder import TextEmbeddings
 
 DIMENSION = 256
-
-
-class NoEncoder:
-    """Gives random vectors, so that only the search is measured."""
-
-    dimension, fingerprint, logit_scale = DIMENSION, "0" * 64, 1.0
-
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Random unit vectors."""
-        return unit(len(images))
-
-    def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
-        """Random unit vectors."""
-        return TextEmbeddings(unit(len(texts)), np.zeros(len(texts), bool), np.ones(len(texts), np.int64))
 
 
 def unit(count: int) -> np.ndarray:
@@ -46,7 +30,7 @@ def run() -> None:
     for count in (1_000, 20_000):
         with (
             tempfile.TemporaryDirectory() as folder,
-            Collections(Path(folder), lambda name: NoEncoder()) as collections,
+            Collections(Path(folder), lambda name: RandomEncoder(DIMENSION)) as collections,
         ):
             collection = collections.get("default")
             for start in range(0, count, 500):
