@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_WAIT_S = 0.1
+MAX_WAIT_S = 0.05
 """Bulk work goes on after so long whoever is served, so that it comes to an end under any load."""
 
 
