@@ -1,6 +1,5 @@
 """What a running server holds."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,10 +34,6 @@ SELECTIONS = 1
 """Selections that are made at a time: each holds some 100 MB of vectors."""
 
 
-SWITCH_INTERVAL_S = 0.0005
-"""After so long a thread of Python hands over to one that waits: a search does so dozens of times while a job runs."""
-
-
 @dataclass(frozen=True)
 class Resources:
     """Everything that routes work with."""
@@ -71,7 +66,6 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         IndexerError: The data folder cannot be used.
     """
     return_freed_memory()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     store = ModelStore(settings.models_dir)
     encoder_of = open_encoder or Encoders(settings, store)
     encoder_of(settings.model)  # a server that cannot embed does not start

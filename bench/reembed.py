@@ -39,8 +39,8 @@ ITEMS = 3000
 SAMPLE = 512
 """Items that the encoder embeds by itself."""
 QUIET_S = 40.0
-SEARCHES_PER_S, WRITES_PER_S, PROBES_PER_S = 20.0, 5.0, 1.0
-"""What a server on two cores answers beside a job; a probe is a search whose vectors are looked at."""
+SEARCHES_PER_S, WRITES_PER_S, PROBES_PER_S = 6.0, 1.0, 1.0
+"""What leaves room on two cores that others use, too; a probe is a search whose vectors are looked at."""
 MIB = 2**20
 
 

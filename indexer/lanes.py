@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MAX_WAIT_S = 0.1
+MAX_WAIT_S = 0.05
 WORK_S = 0.05
 """A thread of bulk work waits for so long at most, and has then so long to itself, whoever is served: under any load
-it gets a third of its time."""
+it gets half of its time."""
 
 
 class Lanes:

@@ -80,12 +80,8 @@ class ReembedJob:
                 f"nothing was changed. If that is meant, ask again with expect_missing {missing}"
             )
 
-        def check() -> None:
-            run.check()
-            run.collection.lanes.give_way()
-
-        report = compare(run.collection, generations.active, generation, check)
-        run.change(report=report.to_json() | ({"bridge": bridge.measure(check).to_json()} if bridge else {}))
+        report = compare(run.collection, generations.active, generation, run.check)
+        run.change(report=report.to_json() | ({"bridge": bridge.measure(run.check).to_json()} if bridge else {}))
         if report.candidate.self_retrieval < MIN_SELF_RETRIEVAL or report.candidate.zero_vectors:
             raise GenerationUnfit("the vectors of the new model do not tell items apart; the job's report says more")
         run.check()
