@@ -56,7 +56,6 @@ _FREED_AT_ONCE = 10_000
 """Pages given back to the disk in one transaction."""
 
 _PRAGMAS = (
-    "auto_vacuum=INCREMENTAL",  # has an effect on a new file only; see `shrink`
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
@@ -351,6 +350,8 @@ def _open_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file only; see `shrink`
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 

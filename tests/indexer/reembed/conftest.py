@@ -17,7 +17,7 @@ from indexer.reembed.job import KIND, ReembedJob, ReembedRequest
 from tests.fakes import FakeEncoder
 
 NEW = "0" * 64
-WAIT_S = 30
+WAIT_S = 120
 
 
 class Folder:

@@ -1,0 +1,33 @@
+"""The embedded model behind its batchers."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from models.encoder import DualEncoder
+from models.store import EMBEDDED
+
+TEXTS = ["red", "a red dress", "men's black leather shoes with white soles", "", "sunglasses", "blue jeans " * 30]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> DualEncoder:
+    """The embedded model, which is int8."""
+    return DualEncoder.open(EMBEDDED, device="cpu", threads=1)
+
+
+def test_a_batch_gives_what_singles_give(encoder: DualEncoder) -> None:
+    pixels = list(np.random.default_rng(0).integers(0, 256, (5, 128, 128, 3), dtype=np.uint8))
+    texts = encoder.encode_texts(TEXTS).vectors
+    images = encoder.encode_pixels(pixels)
+    assert np.array_equal(texts, np.concatenate([encoder.encode_texts([text]).vectors for text in TEXTS]))
+    assert np.array_equal(images, np.concatenate([encoder.encode_pixels([picture]) for picture in pixels]))
+
+
+def test_who_asks_at_the_same_time_gets_what_he_would_get_alone(encoder: DualEncoder) -> None:
+    alone = {text: encoder.encode_texts([text]).vectors for text in TEXTS}
+    with ThreadPoolExecutor(8) as pool:
+        asked = [(text, pool.submit(lane.encode_texts, [text])) for text in TEXTS for lane in (encoder, encoder.bulk)]
+        for text, answer in asked:
+            assert np.array_equal(answer.result().vectors, alone[text])
