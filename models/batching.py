@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from time import monotonic
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,20 +23,10 @@ BULK_TURN = 4
 """After so many interactive batches in a row comes one of the bulk lane, if one waits."""
 
 
-class Ran(NamedTuple):
-    """A batch that went through the tower."""
-
-    lane: Lane
-    rows: int
-    waited_s: float
-    """Of the row that waited longest."""
-
-
 @dataclass(eq=False)
 class _Request:
     rows: Sequence[Row]
     lane: Lane
-    since: float = field(default_factory=monotonic)
     taken: int = 0
     vectors: list[NDArray[np.float32]] = field(default_factory=list)
     """Of its first rows: they are taken in order."""
@@ -68,7 +57,6 @@ class Batcher:
         bucket: Rows of which it gives the same may be in one batch: texts that are about as long.
         largest: Most rows of a batch in each lane; a small bulk batch soon makes way for the other lane.
         most_waiting: Rows of the interactive lane that may wait.
-        observe: Told of each batch.
     """
 
     def __init__(
@@ -78,10 +66,8 @@ class Batcher:
         bucket: Callable[[Row], int] = lambda row: 0,
         largest: Mapping[Lane, int],
         most_waiting: int,
-        observe: Callable[[Ran], None] = lambda ran: None,
     ) -> None:
         self._run, self._bucket, self._largest, self._most_waiting = run, bucket, largest, most_waiting
-        self._observe = observe
         self._lock = threading.Lock()
         self._leader: _Request | None = None
         """Whose thread runs the tower; None while it is idle."""
@@ -108,9 +94,11 @@ class Batcher:
         if self._leader is not request:
             request.turn.wait()
         if self._leader is request:
-            while not request.is_answered:
-                self._run_next()
-            self._hand_over()
+            try:
+                while not request.is_answered:
+                    self._run_next()
+            finally:  # else nobody would run the tower any more
+                self._hand_over(request)
         if request.error:
             raise request.error
         return request.vectors
@@ -126,13 +114,11 @@ class Batcher:
     def _run_next(self) -> None:
         with self._lock:
             batch = self._take()
-        waited_s = monotonic() - min(request.since for request, _ in batch.parts)
         try:
             vectors = self._run(batch.rows)
         except BaseException as error:
             self._fail(batch, error)
             return
-        self._observe(Ran(batch.lane, len(vectors), waited_s))
         start = 0
         for request, part in batch.parts:
             request.vectors.extend(vectors[start : start + len(part)])
@@ -175,8 +161,10 @@ class Batcher:
                     self._queues[request.lane].remove(request)
                 request.turn.set()
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, request: _Request) -> None:
         with self._lock:
+            if request in self._queues[request.lane]:  # it failed before all of it was taken
+                self._queues[request.lane].remove(request)
             queue = self._queues["interactive"] or self._queues["bulk"]
             self._leader = queue[0] if queue else None
             if self._leader:

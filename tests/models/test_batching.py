@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.batching import BULK_TURN, Batcher, Lane, Ran, Row
+from models.batching import BULK_TURN, Batcher, Lane, Row
 from models.errors import EncoderOverloaded
 
 LARGEST: dict[Lane, int] = {"interactive": 8, "bulk": 4}
@@ -186,14 +186,19 @@ def test_an_error_is_told_to_those_of_its_batch_and_the_others_go_on(tower: Towe
     assert values(crowd._batcher(rows_of(5), "bulk")) == [5]
 
 
-def test_batches_are_observed(tower: Tower) -> None:
-    seen: list[Ran] = []
-    crowd = crowd_of(tower, observe=seen.append)
-    crowd.first(1)
-    crowd.wait(2, 3, lane="bulk")
-    crowd.let_all()
-    assert [(ran.lane, ran.rows) for ran in seen] == [("interactive", 1), ("bulk", 2)]
-    assert all(0 <= ran.waited_s < WAIT_S for ran in seen)
+def test_a_batch_that_cannot_be_put_together_leaves_the_tower_to_others() -> None:
+    tower = Tower()
+
+    def bucket(row: Row) -> int:
+        if row[0] == 13:
+            raise ValueError("no bucket")
+        return 0
+
+    batcher = make(tower, bucket=bucket)
+    with pytest.raises(ValueError, match="no bucket"):
+        batcher(rows_of(13), "interactive")
+    with ThreadPoolExecutor(1) as pool:
+        assert values(pool.submit(batcher, rows_of(1), "interactive").result(WAIT_S)) == [1]
 
 
 def test_everybody_gets_his_own_rows_back() -> None:
