@@ -15,12 +15,12 @@ from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, IndexerError, JobFinished, StorageUnavailable, error_code
 from indexer.jobs.states import UNFINISHED, State
 from indexer.jobs.store import ChunkReport, Job, JobStore, NewJob
-from models.errors import ModelError
+from models.errors import EncoderOverloaded, ModelError
 
 log = logging.getLogger(__name__)
 
 STORAGE_PAUSE_S = 5.0
-"""Rest of a job while the disk is full or cannot be written to."""
+"""Rest of a job while the disk is full or cannot be written to, or the model is overloaded."""
 
 
 class Interrupted(Exception):
@@ -230,7 +230,7 @@ class Jobs:
                 del self._runs[job.id]
 
     def _execute(self, run: Run) -> None:
-        """Run a job to its end; while nothing can be stored it waits, and goes on from its last chunk."""
+        """Run a job to its end; while nothing can be stored or embedded it waits, and goes on from its last chunk."""
         while True:
             try:
                 run.begin()
@@ -242,7 +242,7 @@ class Jobs:
             except Cancelled:
                 self._finish(run.job, "cancelled")
                 return
-            except StorageUnavailable as error:
+            except (StorageUnavailable, EncoderOverloaded) as error:
                 log.error("job %s waits: %s", run.job.id, error)
                 self._pause(run, error)
             except (IndexerError, ModelError) as error:
@@ -257,7 +257,7 @@ class Jobs:
     def _finish(self, job: Job, state: State, error: dict[str, str] | None = None) -> None:
         self._on_end(self.store.finish(job, state, error))  # in this order: until it has ended, it may go on
 
-    def _pause(self, run: Run, error: StorageUnavailable) -> None:
+    def _pause(self, run: Run, error: StorageUnavailable | EncoderOverloaded) -> None:
         """Rest, and say why, in the database where even that can be stored."""
         run.job = self.store.get(run.job.id)
         run.trouble = {"code": error_code(error), "detail": error.detail}
