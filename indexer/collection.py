@@ -286,10 +286,10 @@ class Collection:
         Raises:
             QueryInvalid, ItemNotFound, VectorInvalid, ImageError: See `indexer.search.embedding.embed_terms`.
         """
-        if len(request.terms) == 1 and (text := request.terms[0].text):
-            self.recent_queries.append(text)
-        with self.lanes.first():
-            return self.generations.get(request.generation).search(request)
+        [outcome] = self.search_batch([request])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """Search for each request, in order: its result, or why it could not be embedded.
@@ -298,6 +298,9 @@ class Collection:
         """
         outcomes: dict[int, SearchOutcome] = {}
         asked: dict[Generation, list[int]] = {}
+        self.recent_queries.extend(
+            request.terms[0].text for request in requests if len(request.terms) == 1 and request.terms[0].text
+        )
         for place, request in enumerate(requests):
             try:
                 asked.setdefault(self.generations.get(request.generation), []).append(place)

@@ -13,7 +13,7 @@ from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
 from indexer.search.searcher import Searcher
 from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
-from indexer.types import MODALITIES, Modality, SearchOutcome, SearchRequest, SearchResult
+from indexer.types import MODALITIES, Modality, SearchOutcome, SearchRequest
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 
@@ -71,13 +71,6 @@ class Generation:
     def bridge(self, encoder: Encoder | None) -> None:
         """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""
         self._bridged = self.searcher_with(encoder=encoder) if encoder else None
-
-    def search(self, request: SearchRequest) -> SearchResult:
-        """See `indexer.collection.Collection.search`."""
-        [outcome] = self.search_batch([request])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """See `indexer.collection.Collection.search_batch`."""

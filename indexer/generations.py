@@ -118,7 +118,7 @@ class Generations:
             generation.take_over(Written({}, 0, {generation.pk: added}, {}))
         generation.compaction.run_if_needed()
 
-    def activate(self, number: int, missing: int = 0, also: Callable[[Connection], None] = lambda _: None) -> None:
+    def activate(self, number: int, missing: int = 0) -> None:
         """Let a generation answer; the one before it rests, and requests that it answers already end on it.
 
         Others that follow go on with it.
@@ -139,7 +139,7 @@ class Generations:
             generation = self._follow(row, self._encoder_of(row))
             try:
                 before = self.active
-                self._flip(generation, missing, also)
+                self._flip(generation, missing)
             except BaseException:
                 if not was_open:
                     self.rest(number)
@@ -201,12 +201,12 @@ class Generations:
             self._following += (generation,)
         return generation
 
-    def _flip(self, generation: Generation, missing: int, also: Callable[[Connection], None]) -> None:
+    def _flip(self, generation: Generation, missing: int) -> None:
         row, seq = generation.row, self._catalogue.last_seq()
         lacking = self._check_complete(row, missing)
         with self._writes:
             self._check_complete(row, missing - lacking, after_seq=seq)
-            generation.row = self._store.activate(row, self.active.row, also)
+            generation.row = self._store.activate(row, self.active.row)
             self.active, self._following = generation, tuple(one for one in self._following if one is not generation)
 
     def _check_complete(self, row: CollectionRow, missing: int, after_seq: int = 0) -> int:

@@ -65,26 +65,20 @@ class GenerationStore:
         with self._database.write() as connection:
             connection.execute(update(generations).where(_is(row)).values(canary=share))
 
-    def activate(self, row: CollectionRow, before: CollectionRow, also: Callable[[Connection], None]) -> CollectionRow:
-        """Make a generation the active one, and the one before it rest, in one transaction.
-
-        Args:
-            also: What else the transaction does.
-        """
+    def activate(self, row: CollectionRow, before: CollectionRow) -> CollectionRow:
+        """Make a generation the active one, and the one before it rest, in one transaction."""
         with self._database.write() as connection:
             both = generations.c.pk.in_([row.generation_pk, before.generation_pk])
             connection.execute(update(generations).where(both).values(follows=False, canary=0.0))
             [settings] = connection.execute(select(collections.c.settings).where(collections.c.pk == row.pk)).scalars()
             active = {"active_generation": row.generation, "settings": settings | {"model": row.model}}
             connection.execute(update(collections).where(collections.c.pk == row.pk).values(**active))
-            also(connection)
             return generation_rows(connection, _is(row))[0]
 
-    def drop(self, row: CollectionRow, go_on: Callable[[], None] = lambda: None) -> None:
+    def drop(self, row: CollectionRow) -> None:
         """Remove a generation that is not active with its vectors, some at a time, and give their space free."""
         some = select(vectors.c.seq).where(vectors.c.generation_pk == row.generation_pk).limit(DROPPED_AT_ONCE)
         while True:
-            go_on()
             with self._database.write() as connection:
                 gone = connection.execute(delete(vectors).where(vectors.c.seq.in_(some))).rowcount
                 if gone < DROPPED_AT_ONCE:
