@@ -4,6 +4,7 @@ Weights come from a seed, since no checkpoint can be had without a model hub; wh
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,17 @@ def hugging_face_folder(folder: Path) -> str:
     """A small BERT with a WordPiece tokeniser, mean-pooled, beside a small ViT that pads its pictures."""
     from transformers import BertConfig
 
-    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(
-        hard_texts(3000, seed=5), trainers.WordPieceTrainer(vocab_size=2000, special_tokens=special)
+    normalizer, words = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    counts = Counter(
+        word for text in hard_texts(3000, seed=5) for word, _ in words.pre_tokenize_str(normalizer.normalize_str(text))
     )
+    # Not WordPieceTrainer: it breaks ties by chance, and the parity of small random towers turns on the ids.
+    common = [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:1500]]
+    letters = sorted({letter for word in counts for letter in word})
+    pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *common])
+    tokenizer = Tokenizer(WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes).save_pretrained(folder)
