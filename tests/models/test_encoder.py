@@ -1,12 +1,16 @@
 """The embedded model behind its batchers."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.encoder import DualEncoder
+from models.errors import ManifestInvalid
+from models.manifest import MANIFEST, read_manifest
 from models.store import EMBEDDED
 
 TEXTS = ["red", "a red dress", "men's black leather shoes with white soles", "", "sunglasses", "blue jeans " * 30]
@@ -37,3 +41,12 @@ def test_who_asks_at_the_same_time_gets_what_he_would_get_alone(encoder: DualEnc
         asked = [(text, pool.submit(lane.encode_texts, [text])) for text in TEXTS for lane in (encoder, encoder.bulk)]
         for text, answer in asked:
             assert_same(answer.result().vectors, alone[text])
+
+
+def test_int8_graphs_that_scale_by_batch_are_refused(tmp_path: Path) -> None:
+    content = json.loads((EMBEDDED / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps(content | {"format": 1, "precision": "fp32"}))
+    assert read_manifest(tmp_path).fingerprint == read_manifest(EMBEDDED).fingerprint
+    (tmp_path / MANIFEST).write_text(json.dumps(content | {"format": 1}))
+    with pytest.raises(ManifestInvalid, match="add the model anew"):
+        read_manifest(tmp_path)
