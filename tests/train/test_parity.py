@@ -197,7 +197,7 @@ def test_only_towers_that_ignore_padding_take_short_texts(
     assert cosines(encoder.encode_texts(texts).vectors, encoder.texts._run(list(padded))).min() >= 0.99999
 
 
-@pytest.mark.parametrize(("precision", "nearest"), [("fp16", 0.9999), ("int8", 0.99)])
+@pytest.mark.parametrize(("precision", "nearest"), [("fp16", 0.9995), ("int8", 0.99)])
 def test_other_precisions_stay_near(precision: Any, nearest: float, tmp_path: Path) -> None:
     source = hugging_face_folder(tmp_path / "source")
     whole = export_model(source, None, tmp_path / "fp32", name="whole")
