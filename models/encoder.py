@@ -21,7 +21,6 @@ MAX_IMAGES = 32
 LARGEST_IMAGES: dict[Lane, int] = {"interactive": 16, "bulk": 16}
 LARGEST_TEXTS: dict[Lane, int] = {"interactive": 64, "bulk": 64}
 """Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
-ALONE: dict[Lane, int] = {"interactive": 1, "bulk": 1}
 
 WAITING_IMAGES = 256
 WAITING_TEXTS = 2048
@@ -87,17 +86,13 @@ class DualEncoder:
         self.manifest = manifest
         self.providers = image.providers
         """ONNX Runtime's execution providers in use, first choice first."""
-        # Dynamic quantisation scales by all of a batch: what else is in it would change a row's embedding.
-        alone = manifest.precision == "int8"
         self.images = Batcher(
-            lambda pictures: image.run(np.stack(pictures)),
-            largest=ALONE if alone else LARGEST_IMAGES,
-            most_waiting=WAITING_IMAGES,
+            lambda pictures: image.run(np.stack(pictures)), largest=LARGEST_IMAGES, most_waiting=WAITING_IMAGES
         )
         self.texts = Batcher(
             lambda rows: text.run(self._pad(rows)),
             bucket=self._bucket,
-            largest=ALONE if alone else LARGEST_TEXTS,
+            largest=LARGEST_TEXTS,
             most_waiting=WAITING_TEXTS,
         )
         self._tokenizer = tokenizer

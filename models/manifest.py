@@ -23,7 +23,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = Field(default=2, description="1: int8 graphs scale their inputs by batch, which is refused")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     architecture: str
     pretrained: str | None = Field(description="OpenCLIP tag or file name; null for seeded weights")
@@ -54,7 +54,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read a model folder's manifest.
 
     Raises:
-        ManifestInvalid: Missing, not JSON, or with a wrong or unknown field.
+        ManifestInvalid: Missing, not JSON, with a wrong or unknown field, or of int8 graphs of an older kind.
         PreprocessingUnknown: It asks for a resize mode that this version does not implement.
     """
     path = folder / MANIFEST
@@ -64,6 +64,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestInvalid(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise ManifestInvalid(f"{path} is not a model manifest: {error}") from error
+    if manifest.format == 1 and manifest.precision == "int8":
+        raise ManifestInvalid(
+            f"{path} is of int8 graphs that embed a row differently beside others; add the model anew"
+        )
     manifest.preprocessing.check()
     return manifest
 

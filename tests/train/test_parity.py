@@ -57,17 +57,9 @@ def hugging_face_folder(folder: Path) -> str:
     """A small BERT with a WordPiece tokeniser, mean-pooled, beside a small ViT that pads its pictures."""
     from transformers import BertConfig
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    normalizer, words = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    counts = Counter(
-        word for text in hard_texts(3000, seed=5) for word, _ in words.pre_tokenize_str(normalizer.normalize_str(text))
-    )
-    # Not WordPieceTrainer: it breaks ties by chance, and the parity of small random towers turns on the ids.
-    common = [word for word, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:1500]]
-    letters = sorted({letter for word in counts for letter in word})
-    pieces = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *common])
-    tokenizer = Tokenizer(WordPiece({piece: index for index, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, words
+    tokenizer = Tokenizer(WordPiece(word_pieces(hard_texts(3000, seed=5)), unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes).save_pretrained(folder)
@@ -93,6 +85,16 @@ def hugging_face_folder(folder: Path) -> str:
         "fill_color": 255,
     }
     return write_folder(folder, model, tokenizer, preprocess, sep_token="[SEP]", cls_token="[CLS]")
+
+
+def word_pieces(texts: list[str]) -> dict[str, int]:
+    """The most common words and letters of texts; tokenizers' own trainer gives another vocabulary each time."""
+    split, normalise = pre_tokenizers.BertPreTokenizer().pre_tokenize_str, normalizers.BertNormalizer().normalize_str
+    words = Counter(word for text in texts for word, _ in split(normalise(text)))
+    letters = Counter("".join(words.elements()))
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(word for word, _ in words.most_common(1000))]
+    pieces += [piece for letter, _ in letters.most_common(500) for piece in (letter, f"##{letter}")]
+    return {piece: place for place, piece in enumerate(dict.fromkeys(pieces))}
 
 
 def write_folder(
@@ -171,7 +173,10 @@ def test_embeddings_are_those_of_open_clip(exported: tuple[Source, DualEncoder])
 
 
 def test_a_batch_gives_what_singles_give(exported: tuple[Source, DualEncoder]) -> None:
-    _, encoder = exported
+    assert_a_batch_gives_what_singles_give(exported[1])
+
+
+def assert_a_batch_gives_what_singles_give(encoder: DualEncoder) -> None:
     texts = ["a", "red dress", "one two three four five six seven", "word " * 200]
     together, alone = encoder.encode_texts(texts).vectors, [encoder.encode_texts([text]).vectors[0] for text in texts]
     assert cosines(together, np.stack(alone)).min() >= 0.99999
@@ -192,15 +197,16 @@ def test_only_towers_that_ignore_padding_take_short_texts(
     assert cosines(encoder.encode_texts(texts).vectors, encoder.texts._run(list(padded))).min() >= 0.99999
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_other_precisions_stay_near(precision: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("precision", "nearest"), [("fp16", 0.9995), ("int8", 0.99)])
+def test_other_precisions_stay_near(precision: Any, nearest: float, tmp_path: Path) -> None:
     source = hugging_face_folder(tmp_path / "source")
     whole = export_model(source, None, tmp_path / "fp32", name="whole")
     made = export_model(source, None, tmp_path / precision, name="made", precision=precision)
     assert made.fingerprint != whole.fingerprint
     sizes = [sum((tmp_path / folder / file).stat().st_size for file in made.files) for folder in (precision, "fp32")]
     assert sizes[0] < 0.75 * sizes[1]
-    assert min(made.parity.values()) > 0.98
+    assert min(made.parity.values()) > nearest
+    assert_a_batch_gives_what_singles_give(DualEncoder.open(tmp_path / precision, device="cpu"))
 
 
 def test_weights_from_a_file_take_the_preprocessing_of_their_architecture(tmp_path: Path) -> None:
