@@ -291,6 +291,10 @@ class Collection:
             raise outcome
         return outcome
 
+    def is_quick(self, request: SearchRequest) -> bool:
+        """Whether whichever generation answers has the answer about as soon as a thread; see `Searcher.is_quick`."""
+        return all(generation.is_quick(request) for generation in self.generations.open)
+
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """Search for each request, in order: its result, or why it could not be embedded.
 

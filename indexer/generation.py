@@ -72,6 +72,10 @@ class Generation:
         """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""
         self._bridged = self.searcher_with(encoder=encoder) if encoder else None
 
+    def is_quick(self, request: SearchRequest) -> bool:
+        """See `indexer.search.searcher.Searcher.is_quick`; a bridge is for texts, which are never quick."""
+        return self.searcher.is_quick(request)
+
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """See `indexer.collection.Collection.search_batch`."""
         bridged = self._bridged

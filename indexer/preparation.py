@@ -173,7 +173,7 @@ def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vecto
     if vector.shape != (dimension,):
         raise VectorInvalid(f"the vector has {vector.size} values; the model's embeddings have {dimension}", pointer)
     norm = np.linalg.norm(vector)
-    if not np.isfinite(vector).all() or not np.isfinite(norm) or norm == 0:
+    if not np.isfinite(norm) or norm == 0:  # which it is not where a value is not
         raise VectorInvalid("the vector must be finite and not zero", pointer)
     return np.asarray(vector / norm, dtype=np.float32)
 

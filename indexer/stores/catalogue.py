@@ -10,20 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    LargeBinary,
     Row,
     String,
     bindparam,
     delete,
     func,
     insert,
-    literal,
     select,
     type_coerce,
     update,
 )
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
+from indexer.stores.hits import find_items
 from indexer.stores.texts import (
     Texts,
     add_texts,
@@ -33,18 +32,7 @@ from indexer.stores.texts import (
     rebuild_texts,
     remove_texts,
 )
-from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
-
-# Made once, as SQLAlchemy takes longer to put it together than SQLite to answer it; its keys are one parameter.
-_FOUND, _FOUND_WITH_VECTORS = (
-    select(vectors.c.item_pk, vectors.c.modality, vector, items)
-    .join(items, items.c.pk == vectors.c.item_pk)
-    .where(
-        vectors.c.item_pk.in_(select(func.json_each(bindparam("pks")).table_valued("value").c.value)),
-        vectors.c.generation_pk == bindparam("generation_pk"),
-    )
-    for vector in (literal(b"", LargeBinary), vectors.c.vector)
-)
+from indexer.types import MODALITIES, CollectionSettings, FoundItem, Item, Modality, Vector, VectorRows, from_blob
 
 
 @dataclass(frozen=True)
@@ -210,23 +198,9 @@ class Catalogue:
         found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
-    def found(
-        self, generation_pk: int, pks: Sequence[int], *, with_vectors: bool = True
-    ) -> dict[int, tuple[Item, dict[Modality, Vector]]]:
-        """The items with these primary keys that have vectors of a generation, in one statement.
-
-        Args:
-            with_vectors: Whether the vectors are read; else they are empty.
-        """
-        query = _FOUND_WITH_VECTORS if with_vectors else _FOUND
-        rows: dict[int, Row[Any]] = {}
-        own: dict[int, dict[Modality, Vector]] = {}
-        with self._database.read() as connection:
-            for row in connection.execute(query, {"pks": json.dumps(pks), "generation_pk": generation_pk}):
-                pk, modality, blob = row[:3]
-                rows[pk] = row
-                own.setdefault(pk, {})[modality] = _from_blob(blob)
-        return {pk: (_item(row, own[pk]), own[pk]) for pk, row in rows.items()}
+    def found(self, generation_pk: int, pks: Sequence[int], *, with_vectors: bool = True) -> dict[int, FoundItem]:
+        """See `indexer.stores.hits.find_items`."""
+        return find_items(self._database, generation_pk, pks, with_vectors=with_vectors)
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
         """Items in order of their creation, after the one with `after_pk`."""
@@ -379,7 +353,7 @@ class Catalogue:
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
                 )
                 for pk, modality, blob in connection.execute(query):
-                    found.setdefault(pk, {})[modality] = _from_blob(blob)
+                    found.setdefault(pk, {})[modality] = from_blob(blob)
         return found
 
     def count_vectors(self, generation_pk: int, modality: Modality) -> int:
@@ -478,10 +452,6 @@ def generation_rows(connection: Connection, condition: Any) -> list[CollectionRo
 
 def _of(generation_pk: int, modality: Modality) -> Any:
     return (vectors.c.generation_pk == generation_pk) & (vectors.c.modality == modality)
-
-
-def _from_blob(blob: bytes) -> Vector:
-    return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
 
 def _inserted(result: Any) -> int:
