@@ -169,9 +169,9 @@ def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vecto
     Raises:
         VectorInvalid: Another length, a value that is not finite, or all zeros.
     """
-    vector = np.asarray(values, dtype=np.float64)
-    if vector.shape != (dimension,):
-        raise VectorInvalid(f"the vector has {vector.size} values; the model's embeddings have {dimension}", pointer)
+    if len(values) != dimension:
+        raise VectorInvalid(f"the vector has {len(values)} values; the model's embeddings have {dimension}", pointer)
+    vector = np.fromiter(values, dtype=np.float64, count=dimension)  # in a quarter of the time that `array` takes
     norm = np.linalg.norm(vector)
     if not np.isfinite(norm) or norm == 0:  # which it is not where a value is not
         raise VectorInvalid("the vector must be finite and not zero", pointer)

@@ -73,11 +73,14 @@ class Selected:
         found = [(view, view.search(queries, k, selection)) for view, selection in self.parts if selection.live]
         if not found:
             return [Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
-        items = np.concatenate([view.rows.items[part.rows] for view, part in found], axis=1)
-        similarities = np.concatenate([part.similarities for _, part in found], axis=1)
-        order = np.lexsort((items, -similarities))[:, :k]
-        best = np.take_along_axis(items, order, 1), np.take_along_axis(similarities, order, 1)
-        return [Found(*pair) for pair in zip(*best, strict=True)]
+        items, similarities = (
+            parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            for parts in zip(*((view.rows.items[part.rows], part.similarities) for view, part in found), strict=True)
+        )
+        if len(found) > 1 or np.any(similarities[:, 1:] == similarities[:, :-1]):
+            order = np.lexsort((items, -similarities))[:, :k]
+            items, similarities = np.take_along_axis(items, order, 1), np.take_along_axis(similarities, order, 1)
+        return [Found(*pair) for pair in zip(items, similarities, strict=True)]
 
 
 class VectorIndex:
