@@ -29,10 +29,11 @@ from indexer.search.embedding import embed_terms
 from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
 from indexer.search.searcher import fits
-from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, to_float16
 from indexer.stores.database import Database, chunks
 from indexer.stores.generations import GenerationStore
 from indexer.stores.originals import Originals
+from indexer.stores.writing import Written
 from indexer.types import (
     MODALITIES,
     CollectionInfo,

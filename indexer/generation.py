@@ -12,7 +12,8 @@ from indexer.index.vector_index import VectorIndex
 from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
 from indexer.search.searcher import Searcher
-from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
+from indexer.stores.catalogue import Catalogue, CollectionRow
+from indexer.stores.writing import Written, no_rows
 from indexer.types import MODALITIES, Modality, SearchOutcome, SearchRequest
 from models.encoder import Encoder
 from models.imaging import ImageLimits

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.errors import FingerprintMismatch, IndexerError, ItemInvalid, VectorInvalid
-from indexer.stores.catalogue import Change, StoredItem
+from indexer.stores.catalogue import StoredItem
+from indexer.stores.writing import Change
 from indexer.types import MODALITIES, Failed, Modality, NewItem, Vector
 from models.encoder import Encoder
 from models.errors import ModelError

@@ -28,5 +28,5 @@ def find_items(
         with_vectors: Whether the vectors are read, too.
     """
     statement = _WITH_VECTORS if with_vectors else _WITHOUT_VECTORS
-    rows = database.rows(statement, {"pks": json.dumps(pks), "generation_pk": generation_pk})
+    rows = database.rows(statement, {"pks": json.dumps(sorted(pks)), "generation_pk": generation_pk})
     return {row[0]: FoundItem._make(row) for row in rows}
