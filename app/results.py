@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from app.dependencies import image_url
+from app.responses import encode_vector
 from app.schemas import search as schemas
 from app.schemas.base import JsonObject
 from indexer import types
@@ -17,21 +18,21 @@ from indexer.collection import Collection
 
 def write_results(collection: Collection, result: types.SearchResult, options: schemas.SearchOptions) -> str:
     """One `SearchResults`, with what `include` and `facets` ask for."""
-    with_text, with_metadata = "text" in options.include, "metadata" in options.include
-    hits = ",".join([_hit(collection, hit, with_text, with_metadata) for hit in result.hits])
+    hits = ",".join([_hit(collection, hit, options) for hit in result.hits])
     return f'{{"hits":[{hits}],{_json(_rest(result, options))[1:]}'
 
 
-def _hit(collection: Collection, hit: types.Hit, with_text: bool, with_metadata: bool) -> str:
+def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> str:
     item = hit.item
     scores = ",".join([f'"{signal}":{score!r}' for signal, score in hit.scores.items()])
     written = f'{{"id":{encode_basestring(hit.id)},"score":{hit.score!r},"scores":{{{scores}}}'
-    if with_text:
+    if "text" in options.include:
         written += ',"text":' + ("null" if item.text is None else encode_basestring(item.text))
-    if with_metadata:
+    if "metadata" in options.include:
         written += ',"metadata":' + item.metadata_json
     if hit.vectors is not None:
-        vectors = {modality: vector.tolist() for modality, vector in hit.vectors.items()}
+        encoding = options.encoding_format
+        vectors = {modality: encode_vector(vector, encoding) for modality, vector in hit.vectors.items()}
         written += ',"vectors":' + _json(vectors)
     if hit.explanation is not None:
         explanation = schemas.Explanation.of(hit.explanation)

@@ -22,7 +22,7 @@ from indexer.search.filters import Filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by"}
+_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by", "encoding_format"}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -37,6 +37,7 @@ _UPLOAD_BODY = {
                     "min_score": {"type": "number"},
                     "target": {"type": "string", "description": "A JSON object."},
                     "include": {"type": "string", "description": "A JSON list."},
+                    "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
                     "filter": {"type": "string", "description": "A JSON object."},
                     "facets": {"type": "string", "description": "A JSON list."},
                     "group_by": {"type": "string"},

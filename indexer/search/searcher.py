@@ -92,10 +92,14 @@ class Searcher:
         plain = searches_all(request) and request.fusion == "weighted" and not (request.explain or request.diversity)
         few = request.offset + request.limit <= QUICK_HITS
         return (
-            alone and plain and few and all(index.is_quick for index in self._indexes.values()) and self._aims(request)
+            alone
+            and plain
+            and few
+            and all(index.is_quick for index in self._indexes.values())
+            and self._aims_at_one(request)
         )
 
-    def _aims(self, request: SearchRequest) -> bool:
+    def _aims_at_one(self, request: SearchRequest) -> bool:
         """Whether the vectors of one modality are searched."""
         target = request.target or self._row.settings.modality_weights
         return sum(target.get(modality, 0) > 0 and index.count > 0 for modality, index in self._indexes.items()) == 1

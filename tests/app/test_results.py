@@ -1,7 +1,9 @@
 """What is written by hand is what the schemas say, and short searches are answered where they are read."""
 
+import base64
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -30,6 +32,7 @@ def odd(client: TestClient) -> TestClient:
         {},
         {"include": []},
         {"include": EVERYTHING},
+        {"include": EVERYTHING, "encoding_format": "base64"},
         {"include": EVERYTHING, "mode": "hybrid", "fusion": "rrf"},
         {"include": EVERYTHING, "mode": "hybrid", "facets": ["brand"], "filter": {"brand": "Puma"}},
         {"filter": {"brand": "none"}},
@@ -56,6 +59,17 @@ def test_hits_carry_any_text_as_it_was_stored(odd: TestClient) -> None:
     assert hit["text"] == ODD
     assert hit["metadata"] == {ODD: [ODD, 1e-7, 2**70, None]}
     assert odd.get(hit["image_url"]).status_code == 200
+
+
+def test_vectors_are_given_as_numbers_or_as_base64(odd: TestClient) -> None:
+    body = {"query": "red", "include": ["vector"]}
+
+    numbers, texts = (
+        [hit["vectors"]["image"] for hit in odd.post(SEARCH, json=body | asked).json()["hits"]]
+        for asked in ({}, {"encoding_format": "base64"})
+    )
+
+    assert [np.frombuffer(base64.b64decode(text), "<f4").tolist() for text in texts] == numbers
 
 
 def test_a_short_search_is_answered_without_a_thread(odd: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
