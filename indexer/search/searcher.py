@@ -91,13 +91,8 @@ class Searcher:
         alone = len(request.terms) == 1 and request.terms[0].vector is not None and request.mode == "vector"
         plain = searches_all(request) and request.fusion == "weighted" and not (request.explain or request.diversity)
         few = request.offset + request.limit <= QUICK_HITS
-        return (
-            alone
-            and plain
-            and few
-            and all(index.is_quick for index in self._indexes.values())
-            and self._aims_at_one(request)
-        )
+        quick = all(index.is_quick for index in self._indexes.values())
+        return alone and plain and few and quick and self._aims_at_one(request)
 
     def _aims_at_one(self, request: SearchRequest) -> bool:
         """Whether the vectors of one modality are searched."""

@@ -315,7 +315,7 @@ def test_a_replay_beside_a_write_takes_nothing_twice(collection: Collection) -> 
     seen = []
 
     def late(self: vector_index.VectorIndex, *change: object) -> None:
-        self._stale = True
+        self._stale, self._current = True, None
         seen.append(self.count)
         apply(self, *change)  # type: ignore[arg-type]
 
