@@ -4,6 +4,7 @@ What only looks something up is `async`, else FastAPI hands it to a thread, and 
 of a chain of dependencies takes longer than the look-up.
 """
 
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import quote, unquote
 
@@ -19,7 +20,7 @@ from indexer.fetching.images import load_image
 from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
 from indexer.jobs.store import Job
-from indexer.types import Item
+from indexer.types import FoundItem, Item
 from models.store import ModelStore
 
 
@@ -109,8 +110,13 @@ async def _load_image(request: Request) -> ImageLoader:
 LoadImage = Annotated[ImageLoader, Depends(_load_image)]
 
 
-def image_url(collection: Collection, item: Item) -> str | None:
+def image_url(collection: Collection, item: Item | FoundItem) -> str | None:
     """Where an item's picture is, relative to the server; None where it has none."""
     if item.image_sha256 is None or not collection.settings.store_originals:
         return None
-    return f"/v1/collections/{quote(collection.name, safe='')}/items/{quote(item.id, safe='')}/image"
+    return f"/v1/collections/{_quote(collection.name)}/items/{quote(item.id, safe='')}/image"
+
+
+@lru_cache
+def _quote(name: str) -> str:
+    return quote(name, safe="")

@@ -1,6 +1,7 @@
 """What the process does with memory that it no longer needs."""
 
 import ctypes
+import gc
 import sys
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
@@ -8,6 +9,15 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 
 LARGE_BYTES = 4 * 2**20
 ARENAS = 2
+
+
+def set_aside() -> None:
+    """Have Python's collector of cycles never look again at what there is now, which stays as long as the server.
+
+    It would look at all of it every few requests, for as long as some of these take.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def return_freed_memory() -> None:

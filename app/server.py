@@ -67,7 +67,9 @@ def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager
 def _add_routes(app: FastAPI) -> None:
     # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
     before_items = (health, collections, generations, quality, pictures, explain)
-    for module in (*before_items, items, rules, search, search_batch, selection, jobs, embeddings, models, page):
+    # Search goes before all: routes are tried one by one, and it is asked for most.
+    searching = (search, search_batch)
+    for module in (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
 

@@ -29,7 +29,7 @@ from bench.index import World
 from bench.stub import RandomEncoder
 from indexer.collection import Collection
 from indexer.collections import Collections
-from indexer.stores.catalogue import Change
+from indexer.stores.writing import Change
 
 ITEMS, DIMENSION = 100_000, 512
 ROUNDS = 5

@@ -29,10 +29,11 @@ from indexer.search.embedding import embed_terms
 from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
 from indexer.search.searcher import fits
-from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, Written, to_float16
+from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, to_float16
 from indexer.stores.database import Database, chunks
 from indexer.stores.generations import GenerationStore
 from indexer.stores.originals import Originals
+from indexer.stores.writing import Written
 from indexer.types import (
     MODALITIES,
     CollectionInfo,
@@ -290,6 +291,10 @@ class Collection:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def is_quick(self, request: SearchRequest) -> bool:
+        """Whether whichever generation answers has the answer about as soon as a thread; see `Searcher.is_quick`."""
+        return all(generation.is_quick(request) for generation in self.generations.open)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """Search for each request, in order: its result, or why it could not be embedded.

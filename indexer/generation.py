@@ -12,7 +12,8 @@ from indexer.index.vector_index import VectorIndex
 from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
 from indexer.search.searcher import Searcher
-from indexer.stores.catalogue import Catalogue, CollectionRow, Written, no_rows
+from indexer.stores.catalogue import Catalogue, CollectionRow
+from indexer.stores.writing import Written, no_rows
 from indexer.types import MODALITIES, Modality, SearchOutcome, SearchRequest
 from models.encoder import Encoder
 from models.imaging import ImageLimits
@@ -71,6 +72,10 @@ class Generation:
     def bridge(self, encoder: Encoder | None) -> None:
         """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""
         self._bridged = self.searcher_with(encoder=encoder) if encoder else None
+
+    def is_quick(self, request: SearchRequest) -> bool:
+        """See `indexer.search.searcher.Searcher.is_quick`; a bridge is for texts, which are never quick."""
+        return self.searcher.is_quick(request)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """See `indexer.collection.Collection.search_batch`."""

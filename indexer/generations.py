@@ -10,8 +10,9 @@ from sqlalchemy import Connection
 
 from indexer.errors import CollectionConflict, GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.generation import Generation
-from indexer.stores.catalogue import Catalogue, CollectionRow, Written
+from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.generations import Filling, GenerationStore
+from indexer.stores.writing import Written
 from indexer.types import MODALITIES, GenerationInfo, GenerationState
 from models.encoder import Encoder
 from models.errors import ModelError

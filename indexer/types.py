@@ -1,5 +1,6 @@
 """The words of `indexer` as frozen data."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -112,6 +113,37 @@ class Item:
     image_type: str | None
     created_at: datetime
     updated_at: datetime
+
+
+class FoundItem(NamedTuple):
+    """An item as a search finds it, with what is read of it for that."""
+
+    pk: int
+    id: str
+    text: str | None
+    metadata_json: str
+    """As it is stored: most of it goes on to a client as it is."""
+    image_sha256: str | None
+    image_vector: bytes | None
+    """float16, little-endian; None also where vectors are not read."""
+    text_vector: bytes | None
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `metadata_json` says."""
+        metadata: dict[str, Any] = json.loads(self.metadata_json)
+        return metadata
+
+    @property
+    def vectors(self) -> dict[Modality, Vector]:
+        """Its vectors that were read, float32 [dimension]."""
+        stored: dict[Modality, bytes | None] = {"image": self.image_vector, "text": self.text_vector}
+        return {modality: from_blob(blob) for modality, blob in stored.items() if blob is not None}
+
+
+def from_blob(blob: bytes) -> Vector:
+    """A vector as the catalogue stores it, float32 [dimension]."""
+    return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -237,8 +269,7 @@ class Plan(NamedTuple):
     """Items that were scored."""
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One found item; `scores` are cosines per modality, and bm25 where words were looked for.
 
     `score` is on the cosine scale of the primary target; in lexical mode bm25; of ranks their reciprocals' mean.
@@ -247,8 +278,8 @@ class Hit:
     id: str
     score: float
     scores: dict[Signal, float]
-    item: Item
-    vectors: dict[Modality, Vector] | None
+    item: FoundItem
+    vectors: dict[Modality, Vector] | None = None
     explanation: Explanation | None = None
 
 

@@ -77,6 +77,7 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     """Serve on `listener` until a signal ends it; requests that run then may end."""
     import uvicorn
 
+    from app.memory import set_aside
     from app.server import compose_app
     from app.serving import Server
 
@@ -85,6 +86,7 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     app = compose_app(settings, lambda: nullcontext(resources))
     config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
     server = Server(config, resources.jobs.stop)
+    set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
     with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
         server.run([listener])

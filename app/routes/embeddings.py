@@ -1,14 +1,12 @@
 """Embeddings and zero-shot labels for other services."""
 
-import base64
-
 from fastapi import APIRouter, Response
 
 from app.dependencies import LoadImage, TheCollections, TheResources
 from app.embedding import Vector, embed_images, embed_inputs
 from app.errors import BatchTooLarge, DimensionsUnsupported, blame
 from app.openapi import WRITING
-from app.responses import model_response
+from app.responses import encode_vector, model_response
 from app.schemas import embeddings as schemas
 from app.strict_json import StrictRoute
 from app.zero_shot import label_probabilities
@@ -29,7 +27,9 @@ def create_embeddings(body: schemas.EmbeddingsBody, resources: TheResources, loa
         raise DimensionsUnsupported(f"model {model!r} makes {encoder.dimension} dimensions only", "/dimensions")
     embedded = embed_inputs(body.input, encoder, load_image, settings.image_limits)
     data = [
-        schemas.Embedding(index=index, embedding=_encode(part.vector, body.encoding_format), truncated=part.truncated)
+        schemas.Embedding(
+            index=index, embedding=encode_vector(part.vector, body.encoding_format), truncated=part.truncated
+        )
         for index, part in enumerate(embedded)
     ]
     tokens = sum(part.tokens for part in embedded)
@@ -65,9 +65,3 @@ def _item_vector(collection: Collection, item_id: str) -> Vector:
         if vector is None:
             raise OriginalMissing(f"item {item_id!r} has no picture")
     return vector
-
-
-def _encode(vector: Vector, encoding: str) -> list[float] | str:
-    if encoding == "base64":
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return [float(value) for value in vector]

@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import LoadImage, TheCollection, image_url
+from app.dependencies import LoadImage, TheCollection
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import form_document, is_form, read_body
 from app.openapi import READING, WRITING, problems
 from app.queries import blame_pictures, filter_of, load_filter, load_terms
-from app.responses import model_response
+from app.responses import json_response
+from app.results import write_results
 from app.schemas import search as schemas
-from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
 from indexer import types
 from indexer.collection import Collection
@@ -22,7 +22,7 @@ from indexer.search.filters import Filter
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
-_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by"}
+_JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by", "encoding_format"}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -37,6 +37,7 @@ _UPLOAD_BODY = {
                     "min_score": {"type": "number"},
                     "target": {"type": "string", "description": "A JSON object."},
                     "include": {"type": "string", "description": "A JSON list."},
+                    "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
                     "filter": {"type": "string", "description": "A JSON object."},
                     "facets": {"type": "string", "description": "A JSON list."},
                     "group_by": {"type": "string"},
@@ -52,17 +53,28 @@ _UPLOAD_BODY = {
 
 
 @router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING)
-def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
+async def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
-    with blame_pictures(body.query):
-        return _search(collection, load_terms(body.query, load_image), body, filter_of(body.filter))
+
+    def request() -> types.SearchRequest:
+        return request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
+
+    def answer() -> Response:
+        with blame_pictures(body.query):
+            return _search(collection, request(), body)
+
+    has_all = all(term.vector is not None for term in body.query)
+    if has_all and collection.is_quick(asked := request()):
+        return _search(collection, asked, body)
+    return await run_in_threadpool(answer)
 
 
 @router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
-        return _search(collection, [types.Term(text=query.q)], options, load_filter(query.filter))
+        request = request_of([types.Term(text=query.q)], options, load_filter(query.filter))
+        return _search(collection, request, options)
 
 
 @router.post(
@@ -81,14 +93,12 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
         raise QueryInvalid("the form has no file in its field `image`", "/image")
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
-        return await run_in_threadpool(_search, collection, terms, body, filter_of(body.filter))
+        asked = request_of(terms, body, filter_of(body.filter))
+        return await run_in_threadpool(_search, collection, asked, body)
 
 
-def _search(
-    collection: Collection, terms: Sequence[types.Term], options: schemas.SearchOptions, filter_: Filter | None
-) -> Response:
-    result = collection.search(request_of(terms, options, filter_))
-    return model_response(results_of(collection, result, options), only_set=True)
+def _search(collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions) -> Response:
+    return json_response(write_results(collection, collection.search(request), options))
 
 
 def request_of(
@@ -112,47 +122,4 @@ def request_of(
         collapse_duplicates=options.collapse_duplicates,
         diversity=options.diversity,
         generation=options.generation,
-    )
-
-
-def results_of(
-    collection: Collection, result: types.SearchResult, options: schemas.SearchOptions
-) -> schemas.SearchResults:
-    """What was found, as clients read it."""
-    asked: JsonObject = {"facets": _facets(result)} if options.facets else {}
-    if "explain" in options.include:
-        asked["plan"] = schemas.Plan(**result.plan._asdict())
-    if result.bridged:
-        asked["bridged"] = True
-    return schemas.SearchResults.model_construct(
-        hits=[_hit(collection, hit, options) for hit in result.hits],
-        total=result.total,
-        **asked,
-        model=result.model,
-        generation=result.generation,
-        truncated=result.truncated,
-        took_ms=schemas.Took.model_construct(**{part: round(ms, 3) for part, ms in result.took._asdict().items()}),
-    )
-
-
-def _facets(result: types.SearchResult) -> dict[str, list[schemas.FacetValue]]:
-    return {
-        field: [schemas.FacetValue(value=found.value, count=found.count) for found in counts]
-        for field, counts in result.facets.items()
-    }
-
-
-def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> schemas.Hit:
-    asked: JsonObject = {}
-    if "text" in options.include:
-        asked["text"] = hit.item.text
-    if "metadata" in options.include:
-        asked["metadata"] = hit.item.metadata
-    if hit.vectors is not None:
-        asked["vectors"] = {modality: vector.tolist() for modality, vector in hit.vectors.items()}
-    if hit.explanation is not None:
-        asked["explain"] = schemas.Explanation.of(hit.explanation)
-    # What is made here need not be checked, which would take as long as all the rest.
-    return schemas.Hit.model_construct(
-        id=hit.id, score=hit.score, scores=hit.scores, image_url=image_url(collection, hit.item), **asked
     )

@@ -14,8 +14,9 @@ from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
 from app.openapi import WRITING
 from app.queries import filter_of, load_terms, picture_fault
-from app.responses import model_response
-from app.routes.search import request_of, results_of
+from app.responses import json_response
+from app.results import write_results
+from app.routes.search import request_of
 from app.schemas import search as schemas
 from app.schemas.problem import Problem
 from app.strict_json import StrictRoute
@@ -42,10 +43,9 @@ def search_batch(body: schemas.BatchBody, collection: TheCollection, load_image:
     asked = _load_all(searches, load_image)
     outcomes = iter(collection.search_batch([one.request for one in asked if isinstance(one, Asked)]))
     results = [
-        _answer(collection, one.body, next(outcomes)) if isinstance(one, Asked) else schemas.FailedSearch(problem=one)
-        for one in asked
+        _answer(collection, one.body, next(outcomes)) if isinstance(one, Asked) else _failed(one) for one in asked
     ]
-    return model_response(schemas.BatchResults(results=results), only_set=True)
+    return json_response(f'{{"results":[{",".join(results)}]}}')
 
 
 def _check(search: object) -> schemas.SearchBody | Problem:
@@ -65,6 +65,8 @@ def _check_size(searches: Sequence[schemas.SearchBody]) -> None:
 
 
 def _load_all(searches: Sequence[schemas.SearchBody | Problem], load_image: ImageLoader) -> list[Asked | Problem]:
+    if not any(term.image for search in searches if isinstance(search, schemas.SearchBody) for term in search.query):
+        return [_load(search, load_image) for search in searches]
     with ThreadPoolExecutor(SIDE_BY_SIDE, "load-image") as pool:
         return list(pool.map(partial(_load, load_image=load_image), searches))
 
@@ -80,10 +82,12 @@ def _load(search: schemas.SearchBody | Problem, load_image: ImageLoader) -> Aske
         return problem_of(error)
 
 
-def _answer(
-    collection: Collection, body: schemas.SearchBody, outcome: SearchOutcome
-) -> schemas.SearchResults | schemas.FailedSearch:
+def _answer(collection: Collection, body: schemas.SearchBody, outcome: SearchOutcome) -> str:
     if isinstance(outcome, SearchResult):
-        return results_of(collection, outcome, body)
+        return write_results(collection, outcome, body)
     pointer = picture_fault(outcome, body.query).pointer if isinstance(outcome, ImageError) else None
-    return schemas.FailedSearch(problem=problem_of(outcome, pointer))
+    return _failed(problem_of(outcome, pointer))
+
+
+def _failed(problem: Problem) -> str:
+    return schemas.FailedSearch(problem=problem).model_dump_json(exclude_unset=True)

@@ -102,6 +102,9 @@ class SearchOptions(Page):
         "In mode hybrid also what `lexical` counts.",
     )
     include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
+    encoding_format: Literal["float", "base64"] = Field(
+        default="float", description="How `vectors` are given: as numbers, or as base64 of little-endian float32."
+    )
     filter: FilterObject | None = None
     facets: list[FieldName] = Field(
         default=[],
@@ -257,7 +260,7 @@ class Hit(Schema):
     )
     text: str | None = None
     metadata: JsonObject | None = None
-    vectors: dict[Modality, list[float]] | None = None
+    vectors: dict[Modality, list[float] | str] | None = Field(default=None, description="As `encoding_format` says.")
     explain: Explanation | None = None
     image_url: str | None = Field(description="Where its picture is, relative to this server.")
 

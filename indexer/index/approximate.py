@@ -56,7 +56,8 @@ class Approximate:
             return None
         share = selection.live / len(self._vectors)
         if self._graph and share >= GRAPH_SHARE and k <= GRAPH_HITS and self.tuning.ef_search:
-            return self._graph.search(queries, k, selection, round(self.tuning.ef_search / share**0.5) + k)
+            found = self._graph.search(queries, k, selection, round(self.tuning.ef_search / share**0.5) + k)
+            return rerank(self._vectors, queries, k, found.rows)  # whose products are rounded as those of the lists
         wanted = min(self.tuning.candidates + 2 * k, selection.live)
         widest = LIST_ROWS * wanted / selection.live * self._lists.lists
         nprobe = round(max(self.tuning.nprobe / share**0.25, widest))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.approximate import Approximate, build
-from indexer.index.exact import Nearest, Vectors, scan, use_threads
+from indexer.index.exact import Nearest, Vectors, rerank, scan, use_threads
 from indexer.index.kinds import IndexSetting
 from indexer.index.mapping import VectorFile, leave, map_file
 from indexer.index.selection import ItemSet, Selection
@@ -86,17 +86,29 @@ class View:
         return Selection(chosen if self._alive is None else chosen & self._alive, len(chosen))
 
     def search(self, queries: Vectors, k: int, selection: Selection) -> Nearest:
-        """The k rows of the selection, or all of fewer, with the highest dot products with each query [n, d]."""
+        """The k rows of the selection, or all of fewer, with the highest dot products with each query [n, d].
+
+        Each product is the same whatever else is asked for.
+        """
         k = min(k, selection.live)
         use_threads(len(queries))
         found = self._approximate.search(queries, k, selection) if self._approximate else None
         if found is None:
-            return scan(self.rows.vectors, queries, k, selection)
+            return self._scan(queries, k, selection)
         short = np.flatnonzero(found.rows[:, -1] < 0)
         if len(short):
-            whole = scan(self.rows.vectors, queries[short], k, selection)
-            found.similarities[short], found.rows[short] = whole
+            found.similarities[short], found.rows[short] = self._scan(queries[short], k, selection)
         return found
+
+    def _scan(self, queries: Vectors, k: int, selection: Selection) -> Nearest:
+        found = scan(self.rows.vectors, queries, k, selection)
+        # Of a scan they are rounded differently with the number of queries.
+        return rerank(self.rows.vectors, queries, k, found.rows) if k else found
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether nothing was built to search it without reading all of it."""
+        return self._approximate is None
 
     @property
     def alive(self) -> NDArray[np.bool_]:

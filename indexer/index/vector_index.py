@@ -37,6 +37,9 @@ MAX_REPLAYED = 2**16
 GROWTH = 2
 """A built segment is merged into what is newer once that is half its size: a vector is written O(log n) times."""
 
+QUICK_SCAN = 2**22
+"""Numbers that are read within a millisecond or two: 8,192 vectors of dimension 512."""
+
 PLACES = 8
 """Of the catalogue, from which vectors of the other modality are sampled."""
 
@@ -56,6 +59,8 @@ class Selected:
         self.parts = parts
         self.live = sum(selection.live for _, selection in parts)
         """Number of vectors."""
+        self.scanned = sum(view.live * view.rows.vectors.shape[1] for view, _ in parts if view.is_scanned)
+        """Numbers that a search reads one by one, in segments that nothing was built for."""
 
     def search(self, query: Vector, k: int) -> Found:
         """The k of them with the highest dot product with the query [d], best first; ties by item."""
@@ -68,11 +73,14 @@ class Selected:
         found = [(view, view.search(queries, k, selection)) for view, selection in self.parts if selection.live]
         if not found:
             return [Found(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)) for _ in queries]
-        items = np.concatenate([view.rows.items[part.rows] for view, part in found], axis=1)
-        similarities = np.concatenate([part.similarities for _, part in found], axis=1)
-        order = np.lexsort((items, -similarities))[:, :k]
-        best = np.take_along_axis(items, order, 1), np.take_along_axis(similarities, order, 1)
-        return [Found(*pair) for pair in zip(*best, strict=True)]
+        items, similarities = (
+            parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            for parts in zip(*((view.rows.items[part.rows], part.similarities) for view, part in found), strict=True)
+        )
+        if len(found) > 1 or np.any(similarities[:, 1:] == similarities[:, :-1]):
+            order = np.lexsort((items, -similarities))[:, :k]
+            items, similarities = np.take_along_axis(items, order, 1), np.take_along_axis(similarities, order, 1)
+        return [Found(*pair) for pair in zip(items, similarities, strict=True)]
 
 
 class VectorIndex:
@@ -98,6 +106,8 @@ class VectorIndex:
         self._moments = Moments(row.dimension)
         self._last_seq = 0
         self._stale = True
+        self._current: Selected | None = None
+        """What can be found: a change shows in it once all of the change is done, so that searches need no lock."""
         self.unusable: list[str] = []
         """What was wrong with built segments that were found on disk; the catalogue was read instead of them."""
         remove_partial(folder)
@@ -106,8 +116,7 @@ class VectorIndex:
     @property
     def count(self) -> int:
         """Number of vectors that can be found."""
-        with self._replayed():
-            return sum(segment.live for segment in self._segments())
+        return self.select().live
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -122,6 +131,12 @@ class VectorIndex:
         with self._replayed():
             return [_describe(built.segment) for built in self._built]
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether one query is answered within a millisecond or two, and waits for no other thread."""
+        current = self._current
+        return current is not None and current.scanned <= QUICK_SCAN
+
     def apply(self, added: VectorRows, dropped: Sequence[int]) -> None:
         """Take over what a committed write did: new vectors can be found, dropped ones no more."""
         with self._replayed():
@@ -133,6 +148,7 @@ class VectorIndex:
             new = added.seqs > self._last_seq
             self._append(VectorRows(added.seqs[new], added.items[new], added.vectors[new]))
             self._stale = False
+            self._publish()
 
     def reload(self) -> None:
         """Read the built segments from disk and replay the catalogue."""
@@ -141,7 +157,11 @@ class VectorIndex:
 
     def select(self, items: ItemSet | None = None) -> "Selected":
         """What can be found now, or of it the vectors of these items."""
-        return Selected([(view, view.select(items)) for view in self._views()])
+        current = self._current
+        if current is None:
+            with self._replayed():
+                current = self._publish()
+        return current if items is None else Selected([(view, view.select(items)) for view, _ in current.parts])
 
     def search(self, query: Vector, k: int) -> Found:
         """The k vectors with the highest dot product with the query [d], best first; ties by item."""
@@ -218,6 +238,7 @@ class VectorIndex:
             if self._built[place] == merged:  # else it was reloaded meanwhile
                 _hide_again(new, [built.segment for built in merged], views)
                 self._built[place] = new
+                self._publish()
             left = {built.folder for built in [*merged, *new]} - {built.folder for built in self._built}
         for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
@@ -239,6 +260,7 @@ class VectorIndex:
                     self._built += new
                     self._delta = Segment.empty(self._row.dimension)
                     self._delta.append(delta.after(header.to_seq))
+                    self._publish()
 
     def come_to_rest(self) -> None:
         """Wait for a flush that runs; of those that begin after `stop` was set, none writes."""
@@ -324,8 +346,12 @@ class VectorIndex:
         with self._replayed():
             return [segment.view() for segment in self._segments()]
 
+    def _publish(self) -> Selected:
+        self._current = Selected([(view, view.select(None)) for view in (one.view() for one in self._segments())])
+        return self._current
+
     def _load(self) -> None:
-        self._stale = True
+        self._stale, self._current = True, None
         self._moments = Moments(self._row.dimension)
         self._delta = Segment.empty(self._row.dimension)
         self._built = list(self._open_built())
@@ -339,6 +365,7 @@ class VectorIndex:
             if self._delta.live > MAX_REPLAYED:
                 self._shed()
         self._stale = False
+        self._publish()
 
     def _shed(self) -> None:
         """Write what was replayed so far to disk, so that a folder without its index is opened in bounded memory."""

@@ -75,6 +75,12 @@ def compose(embeddings: Sequence[Vector], weights: Sequence[float], spreads: Seq
     )
 
 
+def compose_alone(embedding: Vector, weight: float) -> ComposedQuery:
+    """One term as a query whose scores are its cosines."""
+    vector = embedding if weight > 0 else -embedding
+    return ComposedQuery(vector, 0.0, vector, Spread(0.0, 1.0))
+
+
 def mean_vector(embeddings: Sequence[Vector], weights: Sequence[float]) -> Vector:
     """[d], not unit length; its dot product with x is the weighted mean cosine of the terms with x."""
     mean = sum((share * e for share, e in zip(shares_of(weights), embeddings, strict=True)), start=np.float32(0))

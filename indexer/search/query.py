@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from indexer.index.moments import Spread
 from indexer.index.vector_index import VectorIndex
 from indexer.search.embedding import EmbeddedTerm
-from indexer.search.fusion import ComposedQuery, compose, fuse
+from indexer.search.fusion import ComposedQuery, compose, compose_alone, fuse
 from indexer.search.sources import Best, Source
 from indexer.types import Modality, Signal
 
@@ -38,9 +38,12 @@ def compose_terms(
     """All terms as one query against each modality.
 
     Args:
-        standardised: Whether their similarities are compared with others; of a lone term the cosine is all there is.
+        standardised: Whether similarities are compared with others; of one term, the cosine may be all there is.
     """
-    return {modality: _compose(terms, modality, index, standardised) for modality, index in indexes.items()}
+    if not standardised:
+        [term] = terms
+        return {modality: compose_alone(term.embeddings[modality], term.weight) for modality in indexes}
+    return {modality: _compose(terms, modality, index) for modality, index in indexes.items()}
 
 
 def first_depth(sources: int, wanted: int, own: int) -> int:
@@ -68,6 +71,9 @@ def rank(
     """
     if not sources:
         return Best(np.empty(0, dtype=np.int64), np.empty(0))
+    if len(sources) == 1:
+        [source] = sources.values()
+        return _rank_by_one(source, scale, own, wanted, effort)
     depths = dict.fromkeys(sources, first_depth(len(sources), wanted, len(own)))
     while True:
         found = {signal: source.best(depths[signal]) for signal, source in sources.items()}
@@ -86,6 +92,21 @@ def rank(
             depths[signal] *= 4
 
 
+def _rank_by_one(source: Source, scale: Spread, own: NDArray[np.int64], wanted: int, effort: Effort) -> Best:
+    """What a lone source says best is the order, unless more are rated like the last: then the oldest come first."""
+    depth = first_depth(1, wanted, len(own))
+    while True:
+        items, values = source.best(depth)
+        cut = len(items) == depth
+        if len(own):
+            others = ~np.isin(items, own)
+            items, values = items[others], values[others]
+        effort.count(len(items))
+        if not cut or values[wanted - 1] > values[-1] + source.margin:
+            return Best(items[:wanted], scale.mean + scale.std * values[:wanted])
+        depth *= 4
+
+
 def _scores(
     pks: NDArray[np.int64], sources: Mapping[Signal, Source], weights: Mapping[Signal, float], scale: Spread
 ) -> NDArray[np.float64]:
@@ -102,9 +123,6 @@ def _bound(found: Best, source: Source, rest: float, scale: Spread) -> float:
     return scale.mean + scale.std * max(float(found.values[-1]) + source.margin, rest)
 
 
-def _compose(
-    terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex, standardised: bool
-) -> ComposedQuery:
+def _compose(terms: Sequence[EmbeddedTerm], modality: Modality, index: VectorIndex) -> ComposedQuery:
     embeddings = [term.embeddings[modality] for term in terms]
-    spreads = [index.spread(vector) if standardised else Spread(0.0, 1.0) for vector in embeddings]
-    return compose(embeddings, [term.weight for term in terms], spreads)
+    return compose(embeddings, [term.weight for term in terms], [index.spread(vector) for vector in embeddings])

@@ -19,7 +19,7 @@ from indexer.search.lexical import LexicalScores, LexicalSource
 from indexer.search.query import Effort, rank
 from indexer.search.reciprocal import Ranks
 from indexer.search.sources import First, Source, VectorSource
-from indexer.types import Item, Modality, SearchRequest, Signal, Vector
+from indexer.types import FoundItem, Modality, SearchRequest, Signal, Vector
 
 RankItems: TypeAlias = Callable[[ItemSet | None, int], list[tuple[int, float]]]
 """Primary key and score of the best so many items of a set, best first, ties by the item's age."""
@@ -32,6 +32,12 @@ class Ranking(NamedTuple):
     """Of all of them or any part, each part in the order that it has in the whole."""
     ranks: Ranks
     """Empty where scores are fused, not ranks."""
+
+
+def searches_all(request: SearchRequest) -> bool:
+    """Whether nothing is asked of the metadata, nor of what the best items have in common."""
+    nothing = request.filter is None and not request.facets and request.group_by is None
+    return nothing and request.collapse_duplicates is None
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,8 @@ class Question:
 
     @property
     def searches_all(self) -> bool:
-        """Whether nothing is asked of the metadata, nor of what the best items have in common."""
-        asked = (self.request.filter, self.request.facets or None, self.request.group_by)
-        return all(part is None for part in (*asked, self.request.collapse_duplicates))
+        """See the function of this name."""
+        return searches_all(self.request)
 
     @cached_property
     def own(self) -> NDArray[np.int64]:
@@ -110,7 +115,7 @@ class Question:
         effort.count(len(best.items))
         return Ranking(lambda some, wanted: best.among(some, wanted).pairs, ranks)
 
-    def scores(self, pk: int, item: Item, vectors: Mapping[Modality, Vector]) -> dict[Signal, float]:
+    def scores(self, pk: int, item: FoundItem, vectors: Mapping[Modality, Vector]) -> dict[Signal, float]:
         """Weighted mean cosine of the terms with each vector of a target modality that an item has.
 
         Where words were asked for also their bm25, if it has a text; 0 where none of them is in it.

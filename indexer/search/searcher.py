@@ -16,12 +16,13 @@ from indexer.search.filters import All, Filter, matches
 from indexer.search.lexical import WEIGHTS, check_texts, score_texts
 from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Effort, compose_terms
-from indexer.search.ranking import Question, Ranking
+from indexer.search.ranking import Question, Ranking, searches_all
 from indexer.search.reciprocal import Ranks
 from indexer.search.together import search_together
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
     MODALITIES,
+    FoundItem,
     Hit,
     Item,
     Modality,
@@ -31,11 +32,13 @@ from indexer.types import (
     SearchResult,
     Signal,
     Took,
-    Vector,
 )
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.imaging import ImageLimits
+
+QUICK_HITS = 100
+"""Of a page that is read at once."""
 
 
 class Page(NamedTuple):
@@ -80,6 +83,22 @@ class Searcher:
             raise outcome
         return outcome
 
+    def is_quick(self, request: SearchRequest) -> bool:
+        """Whether a search takes about as long as handing it to a thread would, and waits for no other thread.
+
+        That is one vector searched for in one modality, with nothing else asked.
+        """
+        alone = len(request.terms) == 1 and request.terms[0].vector is not None and request.mode == "vector"
+        plain = searches_all(request) and request.fusion == "weighted" and not (request.explain or request.diversity)
+        few = request.offset + request.limit <= QUICK_HITS
+        quick = all(index.is_quick for index in self._indexes.values())
+        return alone and plain and few and quick and self._aims_at_one(request)
+
+    def _aims_at_one(self, request: SearchRequest) -> bool:
+        """Whether the vectors of one modality are searched."""
+        target = request.target or self._row.settings.modality_weights
+        return sum(target.get(modality, 0) > 0 and index.count > 0 for modality, index in self._indexes.items()) == 1
+
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         """See `indexer.collection.Collection.search_batch`."""
         started = time.perf_counter()
@@ -88,7 +107,7 @@ class Searcher:
         asked = [self._ask(request, terms) for request, terms in zip(requests, embedded, strict=True)]
         questions = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
         pages = [self._find(next(questions)) if isinstance(one, Question) else one for one in asked]
-        hits = iter(list(self._hydrate([page for page in pages if isinstance(page, Page)])))
+        hits = iter(self._hydrate([page for page in pages if isinstance(page, Page)]))
         ended = time.perf_counter()
         took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
         return [self._result(page, next(hits), took) if isinstance(page, Page) else page for page in pages]
@@ -208,34 +227,33 @@ class Searcher:
         )
         return int(effort.vectors[modality] - np.count_nonzero(~own_vectors) + np.count_nonzero(without))
 
-    def _hydrate(self, pages: Sequence[Page]) -> Iterator[list[Hit]]:
+    def _hydrate(self, pages: Sequence[Page]) -> list[list[Hit]]:
         """The hits of each page; those of all pages are read together."""
         pks = list({pk: None for page in pages for pk, _ in page.shown})
         with_vectors = any(page.needs_vectors for page in pages)
         found = self._catalogue.found(self._row.generation_pk, pks, with_vectors=with_vectors)
-        for page in pages:
-            yield [
-                _hit(page, pk, score, *found[pk])
+        return [
+            [
+                _hit(page, score, found[pk])
                 for pk, score in page.shown
                 # Else it was deleted or changed while this search ran.
-                if pk in found and fits(found[pk][0], page.question.request.filter)
+                if pk in found and fits(found[pk], page.question.request.filter)
             ]
+            for page in pages
+        ]
 
 
-def _hit(page: Page, pk: int, score: float, item: Item, vectors: dict[Modality, Vector]) -> Hit:
+def _hit(page: Page, score: float, item: FoundItem) -> Hit:
     question, request = page.question, page.question.request
-    lone = next(iter(question.composed)) if question.lone else None
-    scores: dict[Signal, float] = {lone: score} if lone else question.scores(pk, item, vectors)
-    return Hit(
-        id=item.id,
-        score=score,
-        scores=scores,
-        item=item,
-        vectors=vectors if request.include_vectors else None,
-        explanation=explain(question, page.ranks, pk, scores, vectors) if request.explain else None,
-    )
+    if question.lone:
+        [modality] = question.composed
+        return Hit(item.id, score, {modality: score}, item, item.vectors if request.include_vectors else None)
+    vectors = item.vectors
+    scores = question.scores(item.pk, item, vectors)
+    explanation = explain(question, page.ranks, item.pk, scores, vectors) if request.explain else None
+    return Hit(item.id, score, scores, item, vectors if request.include_vectors else None, explanation)
 
 
-def fits(item: Item, filter_: Filter | None) -> bool:
+def fits(item: Item | FoundItem, filter_: Filter | None) -> bool:
     """Whether an item as it is now matches; all do where there is no filter."""
     return filter_ is None or matches(filter_, item.metadata)

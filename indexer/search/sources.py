@@ -1,5 +1,6 @@
 """What a score is made of, one source for each signal: similarities to vectors, and matching words."""
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -70,7 +71,7 @@ class VectorSource:
         self, query: ComposedQuery, index: VectorIndex, searched: Selected, first: First | None = None
     ) -> None:
         self._query, self._index, self._searched, self._first = query, index, searched, first
-        self.margin = 1e-6 * float(np.linalg.norm(query.vector))
+        self.margin = 2e-6 * math.sqrt(query.vector @ query.vector)
 
     def best(self, most: int) -> Best:
         if self._first and most <= self._first.depth:

@@ -17,6 +17,8 @@ MAX_DEPTH = 1024
 
 def search_together(questions: Sequence[Question], indexes: Mapping[Modality, VectorIndex]) -> list[Question]:
     """The questions, with what was found first for those that have company."""
+    if len(questions) < 2:
+        return list(questions)
     firsts: list[dict[Modality, First]] = [{} for _ in questions]
     for modality, index in indexes.items():
         places = [place for place, one in enumerate(questions) if modality in one.composed and _has_company(one)]

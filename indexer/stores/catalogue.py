@@ -4,47 +4,33 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import (
     Connection,
-    LargeBinary,
     Row,
     String,
-    bindparam,
     delete,
     func,
     insert,
-    literal,
     select,
     type_coerce,
     update,
 )
 
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
+from indexer.stores.hits import find_items
 from indexer.stores.texts import (
     Texts,
-    add_texts,
     create_missing_texts,
     create_texts,
     drop_texts,
     rebuild_texts,
-    remove_texts,
 )
-from indexer.types import MODALITIES, CollectionSettings, Item, Modality, Vector, VectorRows
-
-# Made once, as SQLAlchemy takes longer to put it together than SQLite to answer it; its keys are one parameter.
-_FOUND, _FOUND_WITH_VECTORS = (
-    select(vectors.c.item_pk, vectors.c.modality, vector, items)
-    .join(items, items.c.pk == vectors.c.item_pk)
-    .where(
-        vectors.c.item_pk.in_(select(func.json_each(bindparam("pks")).table_valued("value").c.value)),
-        vectors.c.generation_pk == bindparam("generation_pk"),
-    )
-    for vector in (literal(b"", LargeBinary), vectors.c.vector)
-)
+from indexer.stores.writing import Change, Written, drop_items, vector_rows, write_items
+from indexer.types import MODALITIES, CollectionSettings, FoundItem, Item, Modality, Vector, VectorRows, from_blob
 
 
 @dataclass(frozen=True)
@@ -82,47 +68,6 @@ class StoredItem:
     """Modalities whose vector a client gave."""
     source_url: str | None
     """Where its picture came from, if that was an address."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One item to write: `vectors` are the new ones; of the old ones only the modalities in `kept` stay.
-
-    Each generation has vectors of its own, by its primary key.
-    """
-
-    id: str
-    text: str | None
-    metadata: dict[str, Any]
-    image_sha256: str | None
-    image_type: str | None
-    source_url: str | None
-    content_hash: str
-    vectors: Mapping[int, Mapping[Modality, Vector]]
-    kept: tuple[Modality, ...]
-    given: frozenset[Modality] = frozenset()
-    """Modalities of which a client gave the vector of the active generation: it does not come from this content."""
-
-
-class NewVector(NamedTuple):
-    """A vector [dimension] of an item, and whether a client gave it."""
-
-    item_pk: int
-    vector: Vector
-    given: bool = False
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a write did to the items, and to the vectors of each modality of each generation, by its primary key."""
-
-    items: dict[int, dict[str, Any] | None]
-    """Metadata by primary key, None for an item that is gone."""
-    growth: int
-    """How many items more there are."""
-    added: dict[int, dict[Modality, VectorRows]]
-    dropped: dict[int, dict[Modality, list[int]]]
-    """Their sequence numbers."""
 
 
 class Catalogue:
@@ -210,23 +155,9 @@ class Catalogue:
         found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
-    def found(
-        self, generation_pk: int, pks: Sequence[int], *, with_vectors: bool = True
-    ) -> dict[int, tuple[Item, dict[Modality, Vector]]]:
-        """The items with these primary keys that have vectors of a generation, in one statement.
-
-        Args:
-            with_vectors: Whether the vectors are read; else they are empty.
-        """
-        query = _FOUND_WITH_VECTORS if with_vectors else _FOUND
-        rows: dict[int, Row[Any]] = {}
-        own: dict[int, dict[Modality, Vector]] = {}
-        with self._database.read() as connection:
-            for row in connection.execute(query, {"pks": json.dumps(pks), "generation_pk": generation_pk}):
-                pk, modality, blob = row[:3]
-                rows[pk] = row
-                own.setdefault(pk, {})[modality] = _from_blob(blob)
-        return {pk: (_item(row, own[pk]), own[pk]) for pk, row in rows.items()}
+    def found(self, generation_pk: int, pks: Sequence[int], *, with_vectors: bool = True) -> dict[int, FoundItem]:
+        """See `indexer.stores.hits.find_items`."""
+        return find_items(self._database, generation_pk, pks, with_vectors=with_vectors)
 
     def page(self, collection_pk: int, limit: int, after_pk: int) -> list[StoredItem]:
         """Items in order of their creation, after the one with `after_pk`."""
@@ -318,19 +249,7 @@ class Catalogue:
             also: What else the transaction does, after the items are written.
         """
         with self._database.write() as connection:
-            pks = _pks(connection, row.pk, [change.id for change in changes])
-            remove_texts(connection, row.pk, list(pks.values()))
-            _update_items(connection, [(pks[change.id], change) for change in changes if change.id in pks])
-            kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
-            inserted = _insert_items(connection, row.pk, [change for change in changes if change.id not in pks])
-            pks |= inserted
-            add_texts(connection, row.pk, list(pks.values()))
-            written = Written(
-                items={pks[change.id]: change.metadata for change in changes},
-                growth=len(inserted),
-                dropped=_drop_vectors(connection, kept),
-                added=_add_vectors(connection, row, [(pks[change.id], change) for change in changes]),
-            )
+            written = write_items(connection, row.pk, row.generation_pk, changes)
             also(connection)
         return written
 
@@ -342,20 +261,10 @@ class Catalogue:
         Args:
             also: What else the transaction does.
         """
-        pictures: set[str] = set()
-        dropped: dict[int, dict[Modality, list[int]]] = {}
-        gone: dict[int, dict[str, Any] | None] = {}
         with self._database.write() as connection:
-            for chunk in chunks(list(dict.fromkeys(ids))):
-                mine = (items.c.collection_pk == row.pk) & items.c.id.in_(chunk)
-                found = connection.execute(select(items.c.pk, items.c.image_sha256).where(mine)).all()
-                pictures |= {picture for _, picture in found if picture}
-                _merge(dropped, _drop_vectors(connection, {pk: () for pk, _ in found}))
-                gone |= {pk: None for pk, _ in found}
-                remove_texts(connection, row.pk, [pk for pk, _ in found])
-                connection.execute(delete(items).where(mine))
+            pictures, written = drop_items(connection, row.pk, ids)
             also(connection)
-        return len(gone), pictures, Written(gone, -len(gone), {}, dropped)
+        return -written.growth, pictures, written
 
     # Texts
 
@@ -379,7 +288,7 @@ class Catalogue:
                     vectors.c.item_pk.in_(chunk), vectors.c.generation_pk == generation_pk
                 )
                 for pk, modality, blob in connection.execute(query):
-                    found.setdefault(pk, {})[modality] = _from_blob(blob)
+                    found.setdefault(pk, {})[modality] = from_blob(blob)
         return found
 
     def count_vectors(self, generation_pk: int, modality: Modality) -> int:
@@ -411,7 +320,7 @@ class Catalogue:
         with self._database.read() as connection:
             result = connection.execution_options(yield_per=4096).execute(query)
             for block in result.partitions():
-                yield _rows(*zip(*block, strict=True))
+                yield vector_rows(*zip(*block, strict=True))
 
     def _items(self, queries: Iterable[Any]) -> list[StoredItem]:
         """Run item queries and add to each item the modalities it has vectors of."""
@@ -480,115 +389,8 @@ def _of(generation_pk: int, modality: Modality) -> Any:
     return (vectors.c.generation_pk == generation_pk) & (vectors.c.modality == modality)
 
 
-def _from_blob(blob: bytes) -> Vector:
-    return np.frombuffer(blob, dtype="<f2").astype(np.float32)
-
-
 def _inserted(result: Any) -> int:
     return int(result.inserted_primary_key[0])
-
-
-def no_rows(dimension: int) -> VectorRows:
-    """No vectors."""
-    none = np.empty(0, dtype=np.int64)
-    return VectorRows(none, none, np.empty((0, dimension), dtype=np.float32))
-
-
-def _rows(seqs: Sequence[int], items: Sequence[int], blobs: Sequence[bytes]) -> VectorRows:
-    vectors = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1).astype(np.float32)
-    return VectorRows(np.array(seqs, dtype=np.int64), np.array(items, dtype=np.int64), vectors)
-
-
-def _pks(connection: Connection, collection_pk: int, ids: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for chunk in chunks(ids):
-        query = select(items.c.id, items.c.pk).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk))
-        found.update((id_, pk) for id_, pk in connection.execute(query))
-    return found
-
-
-def _insert_items(connection: Connection, collection_pk: int, changes: Sequence[Change]) -> dict[str, int]:
-    """Primary keys of new items by id."""
-    if not changes:
-        return {}
-    now = datetime.now(UTC)
-    rows = [
-        {"collection_pk": collection_pk, "id": change.id, "created_at": now} | _values(change) for change in changes
-    ]
-    query = insert(items).returning(items.c.pk, sort_by_parameter_order=True)
-    return dict(zip([change.id for change in changes], connection.execute(query, rows).scalars(), strict=True))
-
-
-def _update_items(connection: Connection, changes: Sequence[tuple[int, Change]]) -> None:
-    if changes:
-        query = update(items).where(items.c.pk == bindparam("item_pk"))
-        connection.execute(query, [{"item_pk": pk} | _values(change) for pk, change in changes])
-
-
-def _values(change: Change) -> dict[str, Any]:
-    return {
-        "text": change.text,
-        "metadata": change.metadata,
-        "image_sha256": change.image_sha256,
-        "image_type": change.image_type,
-        "source_url": change.source_url,
-        "content_hash": change.content_hash,
-        "updated_at": datetime.now(UTC),
-    }
-
-
-def _drop_vectors(
-    connection: Connection, kept: Mapping[int, Sequence[Modality]]
-) -> dict[int, dict[Modality, list[int]]]:
-    """Remove the vectors of these items from all generations but for the kept modalities; gives what is gone.
-
-    A generation that does not take in new content must not hold vectors of old content either.
-    """
-    dropped: dict[int, dict[Modality, list[int]]] = {}
-    seqs: list[int] = []
-    for chunk in chunks(list(kept)):
-        query = select(vectors.c.seq, vectors.c.item_pk, vectors.c.generation_pk, vectors.c.modality)
-        for seq, pk, generation_pk, modality in connection.execute(query.where(vectors.c.item_pk.in_(chunk))).all():
-            if modality not in kept[pk]:
-                _merge(dropped, {generation_pk: {modality: [seq]}})
-                seqs.append(seq)
-    for chunk in chunks(seqs):
-        connection.execute(delete(vectors).where(vectors.c.seq.in_(chunk)))
-    return dropped
-
-
-def _merge(dropped: dict[int, dict[Modality, list[int]]], more: Mapping[int, Mapping[Modality, Sequence[int]]]) -> None:
-    for generation_pk, by_modality in more.items():
-        for modality, seqs in by_modality.items():
-            dropped.setdefault(generation_pk, {}).setdefault(modality, []).extend(seqs)
-
-
-def _add_vectors(
-    connection: Connection, row: CollectionRow, changes: Sequence[tuple[int, Change]]
-) -> dict[int, dict[Modality, VectorRows]]:
-    added: dict[int, dict[Modality, VectorRows]] = {}
-    for generation_pk in {pk for _, change in changes for pk in change.vectors}:
-        for modality in MODALITIES:
-            with_one = [(pk, change) for pk, change in changes if modality in change.vectors.get(generation_pk, {})]
-            new = [NewVector(pk, change.vectors[generation_pk][modality]) for pk, change in with_one]
-            if generation_pk == row.generation_pk:
-                given = [modality in change.given for _, change in with_one]
-                new = [one._replace(given=is_given) for one, is_given in zip(new, given, strict=True)]
-            if new:
-                added.setdefault(generation_pk, {})[modality] = add_vectors(connection, generation_pk, modality, new)
-    return added
-
-
-def add_vectors(connection: Connection, generation_pk: int, modality: Modality, new: Sequence[NewVector]) -> VectorRows:
-    """Store vectors of a generation; those with these sequence numbers, in this order, at least one."""
-    blobs = [one.vector.astype("<f2").tobytes() for one in new]
-    common = {"generation_pk": generation_pk, "modality": modality}
-    values = [
-        common | {"item_pk": one.item_pk, "vector": blob, "given": one.given}
-        for one, blob in zip(new, blobs, strict=True)
-    ]
-    query = insert(vectors).returning(vectors.c.seq, sort_by_parameter_order=True)
-    return _rows(list(connection.execute(query, values).scalars()), [one.item_pk for one in new], blobs)
 
 
 def _stored_item(row: Row[Any], modalities: Mapping[Modality, bool]) -> StoredItem:

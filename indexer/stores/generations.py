@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from indexer.errors import CollectionNotFound
-from indexer.stores.catalogue import CollectionRow, NewVector, add_vectors, generation_rows
+from indexer.stores.catalogue import CollectionRow, generation_rows
 from indexer.stores.database import Database, chunks, collections, generations, items, job_errors, vectors
+from indexer.stores.writing import NewVector, add_vectors
 from indexer.types import MODALITIES, Modality, Vector, VectorRows
 
 

@@ -24,7 +24,7 @@ from indexer.errors import (
 )
 from indexer.index import vector_index
 from indexer.index.vector_index import VectorIndex
-from indexer.stores.catalogue import no_rows
+from indexer.stores.writing import no_rows
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder

@@ -78,7 +78,7 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr("indexer.stores.catalogue._add_vectors", die)
+        patched.setattr("indexer.stores.writing._add_vectors", die)
         with pytest.raises(Killed):
             open_folder().get("default").upsert([NewItem("a", image=picture("red"))])
     collection = open_folder().get("default")
@@ -315,7 +315,7 @@ def test_a_replay_beside_a_write_takes_nothing_twice(collection: Collection) -> 
     seen = []
 
     def late(self: vector_index.VectorIndex, *change: object) -> None:
-        self._stale = True
+        self._stale, self._current = True, None
         seen.append(self.count)
         apply(self, *change)  # type: ignore[arg-type]
 

@@ -51,7 +51,7 @@ def check_whole(collection: Collection, expected: set[str], encoder: FakeEncoder
     assert {hit.id for hit in result.hits} == expected
     for hit in result.hits:
         assert hit.vectors is not None
-        assert set(hit.vectors) == set(hit.item.modalities)
+        assert set(hit.vectors) == set(collection.get(hit.id).modalities)
         assert all(vector.shape == (encoder.dimension,) for vector in hit.vectors.values())
         if hit.item.text:
             assert np.allclose(hit.vectors["text"], encoder.encode_texts([hit.item.text]).vectors[0], atol=1e-3)
