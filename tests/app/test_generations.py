@@ -249,6 +249,8 @@ def test_a_canary_can_always_be_ended(stocked: TestClient, encoder: FakeEncoder)
     assert stocked.put(f"{ITEMS}/bare", json=vectors).status_code == 201
 
     assert problem(stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0.5})) == (409, "generation-incomplete")
+    accepted = stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0.5, "expect_missing": 1})
+    assert (accepted.status_code, accepted.json()["canary"]) == (200, 0.5)
     assert stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0}).status_code == 200
     assert found(stocked)[0] == 1
 
