@@ -86,6 +86,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             settings.running_jobs,
             lambda job: clean_up[job.kind](job),
         )
+        reembed.sweep(jobs.store.begun(REEMBED))
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
         with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:

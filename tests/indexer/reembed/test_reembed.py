@@ -174,6 +174,40 @@ def test_a_server_killed_after_the_flip_has_nothing_left_to_do(
     check_whole(folder.collection, {str(n) for n in range(10)}, folder.encoders["new"])
 
 
+@pytest.mark.parametrize("activate_before", [False, True])
+def test_a_server_killed_between_the_end_of_a_job_and_its_clean_up_cleans_up_when_it_starts(
+    activate_before: bool, folder: Folder, open_folder: Open, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder.collection, *items(10))
+    gate.open.set()
+    if activate_before:  # an older job of the same generation that did well says nothing of it
+        folder.reembed()
+        folder.reembed("default")
+    gate.open.clear()
+    gate.reached.clear()
+    put(folder.collection, *items(20))
+    monkeypatch.setattr(folder.jobs, "_on_end", lambda _: None)
+    job = folder.begin()
+    assert gate.reached.wait(30)
+    folder.jobs.cancel(job.id)
+    gate.open.set()
+    assert folder.end(job).state == "cancelled"
+    assert folder.states() == ["active", "following"]
+
+    folder = open_folder()
+    assert folder.states() == ["active", "resting"]
+    assert folder.reembed().state == "succeeded"
+    check_whole(folder.collection, {str(n) for n in range(20)}, gate)
+
+
+def test_a_restart_leaves_alone_what_waits_for_a_human(folder: Folder, open_folder: Open) -> None:
+    put(folder.collection, *items(20))
+    folder.collections.originals._path(str(folder.collection.get("0").image_sha256)).unlink()
+    assert folder.reembed().state == "failed"
+    assert folder.reembed(activate=False, expect_missing=1).state == "succeeded"
+    assert open_folder().states() == ["active", "following"]
+
+
 def test_without_activation_the_generation_follows_until_it_is_wanted(folder: Folder, open_folder: Open) -> None:
     put(folder.collection, *items(20))
     assert folder.reembed(activate=False).state == "succeeded"
@@ -332,6 +366,17 @@ def test_a_model_that_tells_nothing_apart_does_not_answer(
     assert job.error["code"] == "generation-unfit"
     assert job.report is not None
     assert folder.states() == ["active", "resting"]
+
+
+def test_a_canary_lacks_what_is_accepted_and_no_more(folder: Folder) -> None:
+    put(folder.collection, *items(20))
+    folder.collections.originals._path(str(folder.collection.get("2").image_sha256)).unlink()
+    assert folder.reembed(activate=False, expect_missing=1).state == "succeeded"
+    with pytest.raises(GenerationIncomplete, match="1 items"):
+        folder.collection.generations.set_canary(2, 1)
+    folder.collection.generations.set_canary(2, 1, missing=1)
+    assert search(folder.collection).generation == 2
+    assert found(folder.collection) == {str(n) for n in range(20)} - {"2"}
 
 
 def test_a_canary_answers_its_share_of_the_searches(folder: Folder, open_folder: Open) -> None:
