@@ -2,12 +2,13 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from indexer.collection import Collection
 from indexer.errors import FingerprintMismatch, GenerationConflict, GenerationIncomplete, GenerationNotFound
@@ -69,6 +70,32 @@ def test_everything_is_found_by_the_new_model_and_the_old_one_rests(folder: Fold
     info = open_folder().collection.info()
     assert (info.fingerprint, info.dimension, info.generation, info.settings.model) == (NEW, 8, 2, "new")
     check_whole(open_folder().collection, {str(n) for n in range(300)}, folder.encoders["new"])
+
+
+class Waited(FakeEncoder):
+    """A model of which only the half for bulk work is used, but for what the job asks of the generations."""
+
+    def __init__(self) -> None:
+        super().__init__(dimension=8, fingerprint=NEW)
+        self.in_bulk = FakeEncoder(dimension=8, fingerprint=NEW)
+
+    @property
+    def bulk(self) -> FakeEncoder:
+        return self.in_bulk
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        raise AssertionError("a job gives way")
+
+    def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        assert not pixels, "a job gives way"
+        return super().encode_pixels(pixels)
+
+
+def test_a_job_works_in_the_bulk_lane(folder: Folder, encoders: dict[str, FakeEncoder]) -> None:
+    put(folder.collection, *items(20))
+    encoders["new"] = waited = Waited()
+    assert folder.reembed().state == "succeeded"
+    assert waited.in_bulk.encoded_images == 10
 
 
 def test_the_report_compares_both(folder: Folder) -> None:
