@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexer.collection import Collection
+from indexer.collections import Collections
 from indexer.errors import FingerprintMismatch, GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.reembed import job as module
+from indexer.snapshots.creation import create_snapshot
+from indexer.snapshots.restoration import restore_snapshot
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, SearchResult, Term, Upserted
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
@@ -550,6 +553,33 @@ def test_an_item_that_changes_while_its_original_is_read_has_no_fault(
     assert (job.state, job.progress.failed) == ("succeeded", 0)
     assert list(folder.jobs.store.errors(job)) == []
     check_whole(folder.collection, {"0"}, folder.encoders["new"])
+
+
+def test_a_snapshot_of_the_middle_of_a_change_has_one_whole_generation_and_goes_on(
+    gate: Gate, folder: Folder, tmp_path: Path
+) -> None:
+    put(folder.collection, *items(100))
+    job = folder.begin()
+    assert gate.reached.wait(30)
+    put(folder.collection, NewItem("later", picture("blue"), "blue"))
+    create_snapshot(tmp_path / "data", str(tmp_path / "snapshot"), copy_originals=True, report=lambda *_: None)
+    gate.open.set()
+    assert folder.end(job).state == "succeeded"
+    folder.close()
+    restore_snapshot(str(tmp_path / "snapshot"), tmp_path / "restored", lambda *_: None)
+    everything = {*map(str, range(100)), "later"}
+
+    with Collections(tmp_path / "restored", folder.encoders.__getitem__) as collections:
+        collection = collections.get("default")
+        infos = collection.generations.infos()
+        assert [(info.state, info.missing) for info in infos] == [("active", 0), ("following", 100)]
+        check_whole(collection, everything, folder.encoders["default"])
+    restored = Folder(tmp_path / "restored", folder.encoders, load_image=lambda _: b"")
+    try:
+        assert restored.end(job).state == "succeeded"
+        check_whole(restored.collection, everything, gate)
+    finally:
+        restored.close()
 
 
 def test_duplicates_are_looked_for_in_one_generation(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
