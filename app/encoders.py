@@ -5,7 +5,8 @@ from threading import Lock
 from weakref import WeakValueDictionary
 
 from app.settings import Settings
-from models.encoder import DualEncoder, Encoder
+from models.encoder import DualEncoder, Encoder, ObserveTower
+from models.lanes import Lanes
 from models.store import ModelStore
 
 OpenEncoder = Callable[[str], Encoder]
@@ -15,13 +16,21 @@ OpenEncoder = Callable[[str], Encoder]
 class Encoders:
     """Opens each model once, on the device of the settings, and closes those that nobody uses, but for the latest."""
 
-    def __init__(self, settings: Settings, store: ModelStore) -> None:
-        self._settings = settings
-        self._store = store
+    def __init__(
+        self, settings: Settings, store: ModelStore, lanes: Lanes | None = None, observe: ObserveTower = lambda *_: None
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._lanes, self._observe = lanes or Lanes(), observe
         self._lock = Lock()
         self._opened: WeakValueDictionary[tuple[str, str], DualEncoder] = WeakValueDictionary()
         # So that requests for a model of no collection do not load it each time.
         self._latest: DualEncoder | None = None
+
+    @property
+    def opened(self) -> list[DualEncoder]:
+        """Those that are open now."""
+        with self._lock:
+            return list(self._opened.values())
 
     def __call__(self, name: str) -> Encoder:
         """The encoder of a model; the first call loads it.
@@ -34,7 +43,13 @@ class Encoders:
             key = (name, settings.device)
             encoder = self._opened.get(key)
             if encoder is None:
-                encoder = DualEncoder.open(folder, device=settings.device, threads=settings.threads)
+                encoder = DualEncoder.open(
+                    folder,
+                    device=settings.device,
+                    threads=settings.threads,
+                    lanes=self._lanes,
+                    observe=self._observe,
+                )
                 self._opened[key] = encoder
             self._latest = encoder
             return encoder

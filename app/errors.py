@@ -128,6 +128,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.PreprocessingUnknown: (503, "model-unavailable"),
     model_errors.DeviceUnavailable: (503, "model-unavailable"),
     model_errors.EncoderOverloaded: (503, "overloaded"),
+    model_errors.RequestAbandoned: (499, "request-abandoned"),  # nginx's status: nobody reads it, logs and metrics do
     model_errors.ExportFailed: (500, "internal-error"),
     model_errors.TrainingFailed: (500, "internal-error"),
     model_errors.ImageUndecodable: (422, "image-undecodable"),

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from app import middleware
+from app.departures import NoticeDepartures
 from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
 from app.metrics import Metrics
@@ -83,7 +84,8 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.state.metrics = Metrics()
-    app.add_middleware(middleware.KeepEncodedPaths)  # the last one added is the outermost
+    app.add_middleware(NoticeDepartures)  # the last one added is the outermost
+    app.add_middleware(middleware.KeepEncodedPaths)
     app.add_middleware(
         middleware.LimitBody, max_bytes=settings.max_body_bytes, max_catalogue_bytes=settings.max_catalogue_bytes
     )

@@ -9,6 +9,7 @@ from anyio import CapacityLimiter
 
 from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
+from app.metrics import Batches
 from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching.fetcher import Fetcher
@@ -22,6 +23,7 @@ from indexer.reembed.job import KIND as REEMBED
 from indexer.reembed.job import ReembedJob
 from indexer.rules.webhooks import Webhooks
 from indexer.stores.url_versions import UrlVersions
+from models.lanes import Lanes
 from models.store import ModelStore
 
 REPORTS = 4
@@ -40,6 +42,8 @@ class Resources:
 
     settings: Settings
     store: ModelStore
+    batches: Batches
+    encoders: Encoders
     open_encoder: OpenEncoder
     collections: Collections
     fetcher: Fetcher
@@ -66,14 +70,15 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         IndexerError: The data folder cannot be used.
     """
     return_freed_memory()
-    store = ModelStore(settings.models_dir)
-    encoder_of = open_encoder or Encoders(settings, store)
+    store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
+    encoders = Encoders(settings, store, lanes, batches.observe)
+    encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
     objects, fetcher = ObjectStores(settings.ingest_roots), Fetcher(settings.url_ranges)
     spool = settings.data_dir / "spool"
     locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
     with Collections(
-        settings.data_dir, encoder_of, settings.image_limits, settings.model, settings.index_memory_bytes
+        settings.data_dir, encoder_of, settings.image_limits, settings.model, settings.index_memory_bytes, lanes
     ) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
@@ -86,9 +91,12 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             settings.running_jobs,
             lambda job: clean_up[job.kind](job),
         )
+        reembed.sweep(jobs.store.begun(REEMBED))
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
         with Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
-                yield Resources(settings, store, encoder_of, collections, fetcher, jobs, locations, pictures)
+                yield Resources(
+                    settings, store, batches, encoders, encoder_of, collections, fetcher, jobs, locations, pictures
+                )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other."""
 
-from bench import encoder, filters, http, index, ingest, memory, reembed, search
+from bench import bulk, encoder, filters, http, index, ingest, memory, reembed, search
 
 encoder.run()
 search.run()
@@ -8,5 +8,6 @@ filters.run()
 index.run(100_000)
 http.run()
 ingest.run()
+bulk.run()
 reembed.run()
 memory.run()

@@ -5,7 +5,7 @@ import itertools
 import multiprocessing
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Event
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
 
 COLLECTION = "/v1/collections/default"
 THREADS = 32
@@ -60,6 +61,15 @@ def apply_load(load: Load) -> Iterator[list[Sent]]:
         stop.set()
         sent += receiver.recv()
         process.join()
+
+
+def print_latencies(quiet: Sequence[Sent], during: Sequence[Sent]) -> None:
+    """Median and 99th percentile of searches and of writes in ms, without a job and beside it."""
+    print(f"{'ms':<24}{'quiet p50':>12}{'p99':>8}{'job p50':>12}{'p99':>8}{'p99 ratio':>12}")
+    for kind in ("search", "write"):
+        latencies = [[1000 * one.seconds for one in part if one.kind == kind] for part in (quiet, during)]
+        (p50, p99), (job_p50, job_p99) = (np.percentile(found, (50, 99)) for found in latencies)
+        print(f"{kind:<24}{p50:>12.0f}{p99:>8.0f}{job_p50:>12.0f}{job_p99:>8.0f}{job_p99 / p99:>12.2f}")
 
 
 def _send(load: Load, stop: Event, sender) -> None:  # type: ignore[no-untyped-def]

@@ -6,27 +6,25 @@ models to change to, one after the other, else the embedded one with another res
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 
-from app.cli.serve import address, leave_on_sigterm, listen, run_server
 from app.encoders import Encoders
 from app.sample.catalogue import draw_sample
 from app.settings import Settings
-from app.state import open_resources
-from bench.load import COLLECTION, Load, Sent, apply_load
+from bench.load import COLLECTION, Load, Sent, apply_load, print_latencies
+from bench.serving import end, server
 from indexer.collections import Collections
 from indexer.ingest.pipeline import CHUNK_ROWS
 from models.encoder import DualEncoder
@@ -64,9 +62,9 @@ def run(catalogue: Path | None = None, *targets: Path) -> None:
     """Print what each change was like."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        catalogue = catalogue or _drawn(folder)
+        catalogue = catalogue or drawn(folder)
         models = _add_models(folder / "data" / "models", targets)
-        items = _read(catalogue)
+        items = read(catalogue)
         for model in models:
             _measure(folder, catalogue, items, model)
             shutil.rmtree(folder / "data" / "index", ignore_errors=True)
@@ -76,10 +74,10 @@ def run(catalogue: Path | None = None, *targets: Path) -> None:
 
 def _measure(folder: Path, catalogue: Path, items: Sequence[Item], model: str) -> None:
     """Ingest with the embedded model, and change to another one."""
-    with _server(folder, catalogue.parent) as (url, process_id):
+    with server(folder / "data", catalogue.parent) as (url, process_id):
         client = httpx.Client(base_url=url, timeout=120)
         job = client.post(f"{COLLECTION}/ingest", json={"source": str(catalogue)}).raise_for_status().json()
-        _end(client, job["id"])
+        end(client, job)
         change = _change(client, url, process_id, items, model)
         after = _drop_old(client, process_id)
     problems = _problems(folder, change)
@@ -116,14 +114,6 @@ def _change(client: httpx.Client, url: str, process_id: int, items: Sequence[Ite
         [one for one in sent if begun <= one.due < ended],
         memory,
     )
-
-
-def _end(client: httpx.Client, job_id: str) -> None:
-    with client.stream("GET", f"/v1/jobs/{job_id}/events") as events:
-        events.read()
-    job = client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
-    if job["state"] != "succeeded":
-        raise SystemExit(f"the job {job['state']}: {job['error']}")
 
 
 def _drop_old(client: httpx.Client, process_id: int) -> int:
@@ -204,27 +194,6 @@ def _raw(folder: Path, items: Sequence[Item], model: str) -> tuple[float, float]
 # The server
 
 
-@contextmanager
-def _server(folder: Path, root: Path) -> Iterator[tuple[str, int]]:
-    """Its address and the id of its process."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_serve, args=(folder, root, sender))
-    process.start()
-    try:
-        yield receiver.recv(), process.pid or 0
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(folder: Path, root: Path, sender) -> None:  # type: ignore[no-untyped-def]
-    settings = Settings(data_dir=folder / "data", port=0, ingest_roots=(str(root),))
-    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as resources:
-        sender.send(address(listener))
-        run_server(resources, listener, access_log=False)
-
-
 def _encoders(folder: Path) -> Encoders:
     return Encoders(Settings(data_dir=folder / "data"), ModelStore(folder / "data" / "models"))
 
@@ -238,12 +207,14 @@ def _memory(process_id: int) -> int:
 # What is embedded, and by what
 
 
-def _drawn(folder: Path) -> Path:
+def drawn(folder: Path) -> Path:
+    """A catalogue that Sightline draws."""
     (folder / "shop").mkdir()
     return draw_sample(folder / "shop", items=ITEMS)
 
 
-def _read(catalogue: Path) -> list[Item]:
+def read(catalogue: Path) -> list[Item]:
+    """The products of a catalogue."""
     with catalogue.open(newline="", encoding="utf-8") as file:
         return [Item(catalogue.parent / row["image"], row["title"]) for row in csv.DictReader(file)]
 
@@ -266,7 +237,6 @@ def _add_models(models: Path, targets: Sequence[Path]) -> list[str]:
 
 def _report(model: str, change: Change, after: int, problems: dict[str, int], alone: float, decoding: float) -> None:
     progress, report = change.job["progress"], change.job["report"]
-    quiet, during = (_latencies(part) for part in (change.quiet, change.during))
     print(
         f"\nRe-embedding {progress['done']:,} items from default to {model} under {SEARCHES_PER_S:.0f} searches/s and "
         f"{WRITES_PER_S:.0f} writes/s; {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}"
@@ -275,27 +245,13 @@ def _report(model: str, change: Change, after: int, problems: dict[str, int], al
         print(f"failed: {one.kind} {one.status} {one.answer}")
     for name, count in problems.items():
         print(f"{name:<48}{count:>8,}")
-    print(f"{'ms':<24}{'quiet p50':>12}{'p99':>8}{'job p50':>12}{'p99':>8}{'p99 ratio':>12}")
-    for kind in ("search", "write"):
-        print(
-            f"{kind:<24}{quiet[kind][0]:>12.0f}{quiet[kind][1]:>8.0f}{during[kind][0]:>12.0f}{during[kind][1]:>8.0f}"
-            f"{during[kind][1] / quiet[kind][1]:>12.2f}"
-        )
+    print_latencies(change.quiet, change.during)
     print(f"{'items/s':<24}{'job':>12}{'encoder':>12}{'decoding':>12}{'job/encoder':>12}")
     per_second = progress["per_second"]
     print(f"{'':<24}{per_second:>12.0f}{alone:>12.0f}{decoding:>12.0f}{per_second / alone:>12.0%}")
     before, *meanwhile = change.memory
     print(f"own memory, MiB: {before / MIB:.0f} before, {max(meanwhile) / MIB:.0f} at most, {after / MIB:.0f} after")
     print(f"overlap@10 of both generations: {report['overlap_at_10']:.2f}", flush=True)
-
-
-def _latencies(sent: Sequence[Sent]) -> dict[str, tuple[float, float]]:
-    """Median and 99th percentile by kind, in ms."""
-    found = {}
-    for kind in ("search", "write"):
-        seconds = [one.seconds for one in sent if one.kind == kind]
-        found[kind] = (1000 * float(np.percentile(seconds, 50)), 1000 * float(np.percentile(seconds, 99)))
-    return found
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound,
 from indexer.generation import Generation
 from indexer.generations import EncoderOf, Generations
 from indexer.index.vector_index import VectorIndex
-from indexer.lanes import Lanes
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
 from indexer.quality.selection import Method, Points, select
@@ -55,6 +54,7 @@ from indexer.types import (
 )
 from models.encoder import Encoder
 from models.imaging import ImageLimits
+from models.lanes import Lanes
 from models.saliency import SaliencyMap, occlusion_map
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Collection:
         lanes: Lanes,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
-        self.lanes = lanes
+        self._lanes = lanes
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -165,7 +165,7 @@ class Collection:
             One result per item, in order.
         """
         results: list[Upserted | Failed] = []
-        with self.lanes.first():
+        with self._lanes.first():
             for batch in _batches_of_different_ids(new):
                 stored = self._upsert_different(batch)
                 results += [stored[item.id] for item in batch]
@@ -311,7 +311,7 @@ class Collection:
                 asked.setdefault(self.generations.get(request.generation), []).append(place)
             except GenerationConflict as error:
                 outcomes[place] = error
-        with self.lanes.first():
+        with self._lanes.first():
             for generation, places in asked.items():
                 found = generation.search_batch([requests[place] for place in places])
                 outcomes.update(zip(places, found, strict=True))

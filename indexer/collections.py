@@ -13,13 +13,13 @@ from typing import IO, Self
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.index.kinds import machine_share
-from indexer.lanes import Lanes
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
 from indexer.types import CollectionInfo, CollectionSettings
 from models.encoder import Encoder
 from models.imaging import ImageLimits
+from models.lanes import Lanes
 
 DEFAULT = "default"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -32,6 +32,7 @@ class Collections:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
         default_model: The model with which the collection `default` is made.
         index_memory_bytes: What the graph of one segment may take; by default a quarter of the machine's memory.
+        lanes: Those of the process; searches and uploads go first.
 
     Raises:
         DataFolderInUse: Another process has the folder open.
@@ -44,6 +45,7 @@ class Collections:
         limits: ImageLimits | None = None,
         default_model: str = "default",
         index_memory_bytes: int | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
@@ -57,7 +59,7 @@ class Collections:
             raise
         self.originals = Originals(data_dir / "originals")
         self._changes = threading.RLock()
-        self._lanes = Lanes()
+        self._lanes = lanes or Lanes()
         self._open: dict[str, Collection] = {}
         try:
             self._catalogue = Catalogue(self.database)

@@ -173,12 +173,16 @@ class Generations:
             shutil.rmtree(self.active.folder.parent / str(row.generation_pk), ignore_errors=True)
             self._store.drop(row)
 
-    def set_canary(self, number: int, share: float) -> None:
+    def set_canary(self, number: int, share: float, missing: int = 0) -> None:
         """Let a generation that follows answer a share of the searches.
+
+        Args:
+            missing: How many items may be without vectors in it that they have in the active one.
 
         Raises:
             GenerationNotFound: No such generation.
-            GenerationConflict: It does not follow, or lacks vectors.
+            GenerationConflict: It does not follow.
+            GenerationIncomplete: It lacks vectors of more items.
         """
         with self._changes:
             row = self._row(number)
@@ -188,7 +192,7 @@ class Generations:
                     "re-embed to its model with `activate` false first"
                 )
             if share:
-                self._check_complete(row, 0)
+                self._check_complete(row, missing)
             self._store.set_canary(row, share)
             self._follow(row, self._encoder_of(row)).canary = share
 

@@ -6,8 +6,7 @@ generation's primary key, the active one's first.
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -24,11 +23,6 @@ from models.imaging import ImageLimits, decode_image, image_type
 
 CHUNK = 32
 """Items drafted at a time, so that a batch of many pictures does not lie in memory decoded all at once."""
-
-STEP_S = 0.03
-"""How long a job embeds at a time: a search that comes meanwhile shares the processor with it for no longer."""
-FIRST_STEP = 4
-"""Items, until it is known how long they take."""
 
 MAX_ID_LENGTH = 256
 
@@ -136,21 +130,6 @@ def embed(drafts: Sequence[Draft], encoders: Encoders) -> dict[str, Prepared | F
         draft.item.id: _prepared(draft, active, {pk: rows[number] for pk, rows in embedded.items()})
         for number, draft in enumerate(drafts)
     }
-
-
-def embed_in_turn(
-    drafts: Sequence[Draft], encoders: Encoders, give_way: Callable[[], None]
-) -> dict[str, Prepared | Failed]:
-    """As `embed`, in steps of about `STEP_S`, and those who wait for an answer first."""
-    made: dict[str, Prepared | Failed] = {}
-    step = FIRST_STEP
-    while len(made) < len(drafts):
-        give_way()
-        began = time.monotonic()
-        made |= embed(drafts[len(made) : len(made) + step], encoders)
-        took = max(time.monotonic() - began, 1e-6)
-        step = min(max(1, round(step * STEP_S / took)), 2 * step, CHUNK)
-    return made
 
 
 def check_id(id_: str) -> ItemInvalid | None:

@@ -1,15 +1,17 @@
 """`DualEncoder`: the two ONNX towers of one model, ready to embed pictures and texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.batching import Batcher, Lane
+from models.batching import Batcher
+from models.lanes import Lane, Lanes
 from models.manifest import Manifest, read_manifest
 from models.preprocessing import Region
 from models.sessions import Device, Session
@@ -18,9 +20,12 @@ from models.tokenizing import TextTokenizer
 MAX_IMAGES = 32
 """Pictures that are held decoded at a time."""
 
-LARGEST_IMAGES: dict[Lane, int] = {"interactive": 16, "bulk": 16}
-LARGEST_TEXTS: dict[Lane, int] = {"interactive": 64, "bulk": 64}
+LARGEST_IMAGES, LARGEST_TEXTS = 16, 64
 """Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
+
+Tower = Literal["image", "text"]
+ObserveTower = Callable[[Tower, Lane, int, Sequence[float]], None]
+"""Told of each batch of a tower; see `models.batching.Observe`."""
 
 WAITING_IMAGES = 256
 WAITING_TEXTS = 2048
@@ -64,7 +69,7 @@ class Encoder(Protocol):
 
     @property
     def bulk(self) -> "Encoder":
-        """The same model for work that nobody waits for: it goes after what is embedded here."""
+        """The same model for work that nobody waits for: each of its steps gives way to those who are served."""
 
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
@@ -82,28 +87,52 @@ class DualEncoder:
     What is asked for at the same time by several threads goes through a tower together; see `models.batching`.
     """
 
-    def __init__(self, manifest: Manifest, image: Session, text: Session, tokenizer: TextTokenizer) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        image: Session,
+        text: Session,
+        tokenizer: TextTokenizer,
+        lanes: Lanes,
+        observe: ObserveTower,
+    ) -> None:
         self.manifest = manifest
         self.providers = image.providers
         """ONNX Runtime's execution providers in use, first choice first."""
         self.images = Batcher(
-            lambda pictures: image.run(np.stack(pictures)), largest=LARGEST_IMAGES, most_waiting=WAITING_IMAGES
+            lambda pictures: image.run(np.stack(pictures)),
+            largest=LARGEST_IMAGES,
+            most_waiting=WAITING_IMAGES,
+            lanes=lanes,
+            observe=partial(observe, "image"),
         )
         self.texts = Batcher(
             lambda rows: text.run(self._pad(rows)),
             bucket=self._bucket,
             largest=LARGEST_TEXTS,
             most_waiting=WAITING_TEXTS,
+            lanes=lanes,
+            observe=partial(observe, "text"),
         )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._lanes = tokenizer, lanes
         self._lane: Lane = "interactive"
 
     @classmethod
-    def open(cls, folder: Path, *, device: Device = "auto", threads: int = 0) -> "DualEncoder":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        device: Device = "auto",
+        threads: int = 0,
+        lanes: Lanes | None = None,
+        observe: ObserveTower = lambda *_: None,
+    ) -> "DualEncoder":
         """Load a model folder.
 
         Args:
             threads: Threads per tower; 0 takes one per physical core.
+            lanes: Those of the process, where others than this model's work is to give way to.
+            observe: Told of each batch of a tower.
 
         Raises:
             ManifestInvalid: The folder's `model.json` is missing or wrong.
@@ -115,7 +144,7 @@ class DualEncoder:
             folder / "tokenizer.json", context_length=manifest.context_length, clean=manifest.clean
         )
         image, text = (Session(folder / f"{tower}.onnx", device=device, threads=threads) for tower in ("image", "text"))
-        return cls(manifest, image, text, tokenizer)
+        return cls(manifest, image, text, tokenizer, lanes or Lanes(), observe)
 
     @property
     def dimension(self) -> int:
@@ -131,7 +160,7 @@ class DualEncoder:
 
     @property
     def bulk(self) -> "DualEncoder":
-        """The same model for work that nobody waits for: it goes after what is embedded here."""
+        """The same model for work that nobody waits for: each of its steps gives way to those who are served."""
         other = copy(self)
         other._lane = "bulk"
         return other
@@ -154,6 +183,8 @@ class DualEncoder:
         Returns:
             uint8 [height, width, 3].
         """
+        if self._lane == "bulk":
+            self._lanes.give_way()
         return self.manifest.preprocessing.pixels(image)
 
     def enough(self, size: tuple[int, int]) -> tuple[int, int]:

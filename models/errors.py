@@ -7,6 +7,7 @@ ModelError
 ├── PreprocessingUnknown    a resize mode or interpolation that Sightline does not implement
 ├── DeviceUnavailable       the requested execution provider is not installed
 ├── EncoderOverloaded       more waits to be embedded than may
+├── RequestAbandoned        nobody waits any more for what was to be embedded
 ├── ExportFailed            the exported graph does not do what the original does
 ├── TrainingFailed          the training data or configuration cannot be used
 └── ImageError
@@ -45,6 +46,10 @@ class DeviceUnavailable(ModelError):
 
 class EncoderOverloaded(ModelError):
     """More waits to be embedded than may; it is worth trying again soon."""
+
+
+class RequestAbandoned(ModelError):
+    """Nobody waits any more for what was to be embedded."""
 
 
 class ExportFailed(ModelError):

@@ -80,17 +80,18 @@ def cancel(job_id: JobId, url: Url = DEFAULT_URL, api_key: ApiKey = None) -> Non
 
 
 def _table(jobs: list[dict[str, Any]]) -> Table:
-    table = Table("id", "collection", "state", "rows", "failed", "warnings", "created", "source")
+    table = Table("id", "kind", "collection", "state", "rows", "failed", "warnings", "created", "source or model")
     for job in jobs:
         progress = job["progress"]
         counts = (_rows(progress), f"{progress['failed']:,}", f"{progress['warnings']:,}")
         cells = (
             job["id"],
+            job["kind"],
             job["collection"],
             job["state"],
             *counts,
             local_time(job["created_at"]),
-            job["source"] or "",
+            job["source"] or job["model"] or "",
         )
         table.add_row(*map(escape, cells))
     return table
@@ -105,6 +106,7 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
         "collection": job["collection"],
         "state": job["state"],
         "source": job["source"],
+        "model": job["model"],
         "columns": describe_columns(job["mapping"]) if job["mapping"] else None,
         "rows": IngestReport.of(job["progress"]).summary(),
         "rows/s": f"{rate:,.0f}" if rate else None,

@@ -20,6 +20,8 @@ def print_outcome(client: Client, job: dict[str, Any]) -> None:
     print_rows(counts)
     if job["report"]:
         print_lines(_table(job["report"]))
+        if "bridge" in job["report"]:
+            out.print(_bridge(job["report"]["bridge"]), highlight=False)
 
 
 def measures(report: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -49,6 +51,17 @@ def _table(report: dict[str, Any]) -> Table:
     for row in measures(report):
         table.add_row(*map(escape, row))
     return table
+
+
+def _bridge(recall: dict[str, Any]) -> str:
+    """What a bridge was worth."""
+    if not recall["queries"]:
+        return "there was no bridge: too few items have both vectors"
+    active, candidate = (_figure(recall[f"overlap_at_10_with_{side}"]) for side in SIDES)
+    return (
+        f"bridge, fitted on {recall['pairs']:,} pairs: overlap@10 {active} with the old model's hits "
+        f"and {candidate} with the new one's, of {recall['queries']:,} queries"
+    )
 
 
 def _figure(value: float | None) -> str:

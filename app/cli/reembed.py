@@ -28,6 +28,10 @@ def reembed(
     expect_missing: Annotated[
         int, typer.Option(help="Most items that may lose a vector, because their originals are gone.", min=0)
     ] = 0,
+    bridge: Annotated[
+        bool,
+        typer.Option("--bridge", help="Let the new model embed what is searched for while its vectors are made."),
+    ] = False,
     compare: Annotated[
         Path | None,
         typer.Option(
@@ -57,7 +61,7 @@ def reembed(
         raise typer.BadParameter("--compare waits for the job: leave --detach out")
     queries = _read_queries(compare) if compare else []
     page = _checked(html or PAGE)
-    body = {"model": model, "activate": activate and not queries, "expect_missing": expect_missing}
+    body = {"model": model, "activate": activate and not queries, "expect_missing": expect_missing, "bridge": bridge}
     with Client(url, api_key, attempts=ATTEMPTS) as client:
         job = client.send("POST", collection_path(collection, "reembed"), json=body, once=True)
         if detach:

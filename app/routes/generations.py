@@ -80,7 +80,7 @@ def activate(
 @router.post("/generations/{number}/canary", summary="Try a generation", responses=WRITING | problems(409))
 def set_canary(number: Number, body: schemas.CanaryBody, collection: TheCollection) -> schemas.Generation:
     """A share of the searches is answered by a generation that is not active; each answer names its generation."""
-    collection.generations.set_canary(number, body.share)
+    collection.generations.set_canary(number, body.share, body.expect_missing)
     return schemas.Generation.of(_find(collection, number))
 
 

@@ -5,7 +5,7 @@ import logging
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.dependencies import TheCollections, TheResources
+from app.dependencies import TheResources
 from app.errors import NotReady
 from app.openapi import problems
 from app.schemas.health import Health, Readiness
@@ -40,5 +40,6 @@ def readyz(resources: TheResources) -> Readiness:
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
-def metrics(request: Request, collections: TheCollections) -> Response:
-    return Response(request.app.state.metrics.render(collections), media_type=CONTENT_TYPE_LATEST)
+def metrics(request: Request, resources: TheResources) -> Response:
+    rendered = request.app.state.metrics.render(resources.collections, resources.batches, resources.encoders.opened)
+    return Response(rendered, media_type=CONTENT_TYPE_LATEST)

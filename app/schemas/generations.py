@@ -12,7 +12,7 @@ MAX_MISSING = 2**53
 
 
 class Activation(Schema):
-    """What may be lost by a change of generation."""
+    """What may be lost where another generation answers."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"expect_missing": 0}]})
 
@@ -42,7 +42,7 @@ class ReembedBody(Activation):
     )
 
 
-class CanaryBody(Schema):
+class CanaryBody(Activation):
     """How many searches a generation answers without being active."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"share": 0.05}]})

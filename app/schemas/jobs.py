@@ -105,6 +105,7 @@ class Job(Schema):
     state: State
     progress: Progress
     source: str | None = Field(description="Where the catalogue lies.")
+    model: str | None = Field(description="The model to change to.")
     mapping: JsonObject | None = Field(description="The columns in use, guessed or given.")
     created_at: datetime
     started_at: datetime | None
@@ -124,6 +125,7 @@ class Job(Schema):
             state=job.state,
             progress=_progress(job.progress),
             source=job.request.get("source"),
+            model=job.request.get("model"),
             mapping=job.mapping,
             created_at=job.created_at,
             started_at=job.started_at,

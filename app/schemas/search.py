@@ -73,6 +73,15 @@ Query = Annotated[
 ]
 
 
+AskedGeneration = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="Which generation is to answer, so that pages and vectors are of one model; 409 if it does not.",
+    ),
+]
+
+
 class Page(Schema):
     """Which hits."""
 
@@ -129,11 +138,7 @@ class SearchOptions(Page):
         le=1,
         description="0: by score alone; 1: as different from the hits before as can be (maximal marginal relevance).",
     )
-    generation: int | None = Field(
-        default=None,
-        ge=1,
-        description="Which generation is to answer, so that pages and vectors are of one model; 409 if it does not.",
-    )
+    generation: AskedGeneration | None = None
 
     @model_validator(mode="after")
     def _collapses_few(self) -> Self:
@@ -192,6 +197,7 @@ class SearchQuery(Page):
     fusion: Fusion = "weighted"
     min_score: float | None = None
     filter: FilterText | None = None
+    generation: AskedGeneration | None = None
 
 
 class SignalShare(Schema):

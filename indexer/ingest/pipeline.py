@@ -20,7 +20,7 @@ from indexer.errors import IndexerError, ItemInvalid, RowInvalid, RowRefused, er
 from indexer.ingest.loading import is_address
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
-from indexer.preparation import Draft, Encoders, Prepared, draft, embed_in_turn
+from indexer.preparation import Draft, Encoders, Prepared, draft, embed
 from indexer.sources import BadRow, ImageReference, Row
 from indexer.stores.catalogue import StoredItem
 from indexer.types import Failed, NewItem, Outcome
@@ -113,10 +113,9 @@ def ingest(
         chunks = stages.background(_chunks(fetched), CHUNKS_AHEAD, "fetch")
         drafted = stages.parallel(partial(_decode, collection), chunks, workers=DECODERS, ahead=DECODERS)
         decoded = stages.background(drafted, CHUNKS_AHEAD, "decode")
-        embedded = stages.background(map(partial(_embed, collection), decoded), CHUNKS_AHEAD, "embed")
+        embedded = stages.background(map(_embed, decoded), CHUNKS_AHEAD, "embed")
         clock = time.monotonic()
         for chunk in embedded:
-            collection.lanes.give_way()
             now = time.monotonic()
             _write(collection, chunk, on_chunk, now - clock, strict=strict)
             clock = now
@@ -188,7 +187,6 @@ def _decode(collection: Collection, entries: Sequence[Entry]) -> Chunk:
     drafts: list[Draft] = []
     looked_at = []
     for entry in entries:
-        collection.lanes.give_way()
         stored = known.get(entry.id)
         looked_at.append(_draft(entry, stored, encoders=encoders, limits=collection.limits, drafts=drafts))
     return Chunk(looked_at, known, encoders, drafts, {})
@@ -215,9 +213,8 @@ def _draft(
     return entry
 
 
-def _embed(collection: Collection, chunk: Chunk) -> Chunk:
-    prepared = embed_in_turn(chunk.drafts, chunk.encoders, collection.lanes.give_way)
-    return replace(chunk, prepared=prepared, drafts=())
+def _embed(chunk: Chunk) -> Chunk:
+    return replace(chunk, prepared=embed(chunk.drafts, chunk.encoders), drafts=())
 
 
 def _write(collection: Collection, chunk: Chunk, on_chunk: OnChunk, seconds: float, *, strict: bool) -> None:

@@ -168,6 +168,12 @@ class JobStore:
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
+    def begun(self, kind: str) -> list[Job]:
+        """The jobs of a kind that ever ran, in a collection that is still there, in order."""
+        mine = (jobs.c.kind == kind) & jobs.c.started_at.is_not(None) & jobs.c.collection_pk.is_not(None)
+        with self._database.read() as connection:
+            return [_job(row) for row in connection.execute(select(jobs).where(mine).order_by(jobs.c.pk))]
+
     def next_of(self, collection_pk: int, kind: str) -> Job | None:
         """The oldest job of a kind of a collection that is not finished."""
         mine = (jobs.c.collection_pk == collection_pk) & (jobs.c.kind == kind) & jobs.c.state.in_(UNFINISHED)

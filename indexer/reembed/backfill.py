@@ -19,7 +19,7 @@ from indexer.generation import Generation
 from indexer.ingest.pipeline import CHUNK_BYTES, CHUNK_ROWS, CHUNKS_AHEAD, DECODERS, FETCH_AHEAD, FETCH_BYTES, FETCHERS
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
-from indexer.preparation import Draft, Prepared, embed_in_turn, has_words, make_pixels
+from indexer.preparation import Draft, Prepared, embed, has_words, make_pixels
 from indexer.stores.catalogue import StoredItem
 from indexer.stores.generations import Filling
 from indexer.types import Failed, Modality, NewItem
@@ -95,10 +95,9 @@ def fill(
         chunks = stages.background(_chunks(loaded), CHUNKS_AHEAD, "load")
         drafted = stages.parallel(partial(_decode, generation, collection), chunks, workers=DECODERS, ahead=DECODERS)
         decoded = stages.background(drafted, CHUNKS_AHEAD, "decode")
-        embedded = stages.background(map(partial(_embed, generation, collection), decoded), CHUNKS_AHEAD, "embed")
+        embedded = stages.background(map(partial(_embed, generation), decoded), CHUNKS_AHEAD, "embed")
         clock = time.monotonic()
         for chunk in embedded:
-            collection.lanes.give_way()
             chunk = _without_changed(collection, chunk)
             now = time.monotonic()
             done += len(chunk.gaps)
@@ -149,7 +148,6 @@ def _chunks(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:
 def _decode(generation: Generation, collection: Collection, gaps: Sequence[Gap]) -> Chunk:
     looked_at, drafts = [], []
     for gap in gaps:
-        collection.lanes.give_way()
         gap, draft = _draft(gap, generation, collection.limits)
         looked_at.append(gap)
         if draft:
@@ -158,7 +156,7 @@ def _decode(generation: Generation, collection: Collection, gaps: Sequence[Gap])
 
 
 def _draft(gap: Gap, generation: Generation, limits: ImageLimits) -> tuple[Gap, Draft | None]:
-    item, encoders = gap.stored.item, {generation.pk: generation.encoder}
+    item, encoders = gap.stored.item, {generation.pk: generation.encoder.bulk}
     pixels = {}
     if gap.original is not None:
         try:
@@ -175,8 +173,8 @@ def _draft(gap: Gap, generation: Generation, limits: ImageLimits) -> tuple[Gap, 
     return gap, Draft(new, item.image_sha256, pixels, item.image_type, texts, {}, (), gap.stored.source_url)
 
 
-def _embed(generation: Generation, collection: Collection, chunk: Chunk) -> Chunk:
-    prepared = embed_in_turn(chunk.drafts, {generation.pk: generation.encoder.bulk}, collection.lanes.give_way)
+def _embed(generation: Generation, chunk: Chunk) -> Chunk:
+    prepared = embed(chunk.drafts, {generation.pk: generation.encoder.bulk})
     failed = {id_: made.error for id_, made in prepared.items() if isinstance(made, Failed)}
     gaps = [replace(gap, error=failed.get(gap.stored.item.id, gap.error)) for gap in chunk.gaps]
     return Chunk(gaps, (), prepared)

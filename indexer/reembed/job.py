@@ -1,7 +1,7 @@
 """The job that changes the model of a collection while it is searched and written to."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -90,7 +90,7 @@ class ReembedJob:
 
     def clean_up(self, job: Job) -> None:
         """A generation whose job did not succeed takes in no more writes; what never ran has no part in any."""
-        if job.state == "succeeded" or job.started_at is None:
+        if job.state not in ("failed", "cancelled") or job.started_at is None:
             return
         with suppress(CollectionNotFound):
             collection = self._collections.get(job.collection)
@@ -99,6 +99,16 @@ class ReembedJob:
             for info in collection.generations.infos():
                 if info.fingerprint == job.request["fingerprint"] and info.state == "following":
                     collection.generations.rest(info.number)
+
+    def sweep(self, begun: Iterable[Job]) -> None:
+        """Clean up for a server that was killed between the end of a job and that.
+
+        Args:
+            begun: All jobs of this kind that ever ran, in order; the last of each generation says how it was left.
+        """
+        last = {(job.collection_pk, job.request["fingerprint"]): job for job in begun}
+        for job in last.values():
+            self.clean_up(job)
 
     def _fill(self, run: Run, generation: Generation, bridge: Bridge | None) -> int:
         """Fill what is missing until nothing is left that can be; gives how many items still lack a vector."""

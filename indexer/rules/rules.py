@@ -60,7 +60,8 @@ class Rules:
         self._database, self._catalogue, self._limits, self._active = database, catalogue, limits, active
         # Held while rules change and while they are read to be judged by, so that no change is missed.
         self._changes = threading.Lock()
-        self._judge: tuple[Generation, Judge] | None = None
+        self._judge: tuple[int, Judge] | None = None
+        """By the number of its generation, whose model may be gone before rules are asked for again."""
 
     # Rules
 
@@ -194,14 +195,14 @@ class Rules:
 
     def _judge_for(self, generation: Generation) -> Judge:
         kept = self._judge
-        if kept is not None and kept[0] is generation:
+        if kept is not None and kept[0] == generation.number:
             return kept[1]
         with self._changes:
-            if self._judge is None or self._judge[0] is not generation:
+            if self._judge is None or self._judge[0] != generation.number:
                 with self._database.read() as connection:
                     found = connection.execute(self._select().order_by(rules.c.pk)).all()
                 criteria = [c for row in found if (c := self._criterion(row, generation)) is not None]
-                self._judge = generation, Judge(criteria)
+                self._judge = generation.number, Judge(criteria)
             return self._judge[1]
 
     def _criterion(self, row: Row[Any], generation: Generation) -> Criterion | None:

@@ -182,12 +182,16 @@ def test_jobs_are_listed_and_shown(run: Run, server_url: str, shop: Path) -> Non
 def test_a_listed_job_has_its_whole_id_on_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     job = a_job("83cf9351" * 4, state="failed")
-    with serve({"/v1/jobs?limit=20": answer(json.dumps({"jobs": [job]}).encode())}) as server:
-        heading, line = run("jobs", "list", "--url", server.url).out.splitlines()
+    change = job | {"kind": "reembed", "source": None, "model": "[vit]"}
+    with serve({"/v1/jobs?limit=20": answer(json.dumps({"jobs": [job, change]}).encode())}) as server:
+        heading, line, other = run("jobs", "list", "--url", server.url).out.splitlines()
 
-    assert heading.split() == ["id", "collection", "state", "rows", "failed", "warnings", "created", "source"]
+    columns = ["id", "kind", "collection", "state", "rows", "failed", "warnings", "created", "source", "or", "model"]
+    assert heading.split() == columns
+    assert (other.split()[1], other.split()[-1]) == ("reembed", "[vit]")
     assert line.split() == [
         job["id"],
+        "ingest",
         "default",
         "failed",
         *["1", "of", "?", "0", "1", "2026-05-04", "10:00:00"],
@@ -248,6 +252,7 @@ def a_job(id_: str, *, state: str = "running", error: Any = None) -> Any:
         "state": state,
         "progress": counts | {"total": None, "done": 1, "created": 1, "warnings": 1, "per_second": None},
         "source": "/shop/[red]/" + "long/" * 30 + "catalog.csv",
+        "model": None,
         "mapping": {"id": "sku", "image": None, "text": "title", "metadata": ["price", "brand"]},
         "created_at": moments[0],
         "started_at": moments[1],

@@ -210,7 +210,7 @@ def test_what_only_one_of_both_found_is_marked(run: Run, tmp_path: Path) -> None
     assert page.words.count("only here") == 2
 
 
-def a_server(active: list[str], candidate: list[str]) -> Any:
+def a_server(active: list[str], candidate: list[str], bridge: Any = None) -> Any:
     """A server whose job has ended, and whose generations find these."""
     measures = {"vectors": {"image": 0, "text": 2}, "zero_vectors": 1, "self_retrieval": 1.0}
     measures |= dict.fromkeys(("alignment", "recall_at_10", "modality_gap"))
@@ -218,6 +218,9 @@ def a_server(active: list[str], candidate: list[str]) -> Any:
     report: dict[str, Any] = {"queries": 0, "overlap_at_10": None}
     report["active"] = {"generation": 1, "model": "default", **measures}
     report["candidate"] = {"generation": 2, "model": "new", **measures}
+    if bridge:
+        both = ("overlap_at_10_with_active", "overlap_at_10_with_candidate")
+        report["bridge"] = bridge | dict(zip(both, bridge.pop("overlaps"), strict=True))
     job: dict[str, Any] = {"id": "job", "kind": "reembed", "collection": "default", "state": "succeeded", "error": None}
     job |= {"progress": counts | {"total": 2, "done": 2, "created": 2}, "report": report}
 
@@ -236,6 +239,21 @@ def test_zero_vectors_are_told_where_there_are_any(run: Run) -> None:
     assert ["zero", "vectors", "1", "1"] in lines(ran.out)
 
 
+def test_what_a_bridge_was_worth_is_told(run: Run) -> None:
+    with serve(a_server([], [], {"pairs": 1200, "queries": 40, "overlaps": (0.75, 0.5)})) as server:
+        ran = run("reembed", "--model", "new", "--bridge", "--url", server.url)
+        [asked] = [json.loads(request.body) for request in server.requests if request.target.endswith("/reembed")]
+
+    assert asked["bridge"]
+    told = "overlap@10 0.750 with the old model's hits and 0.500 with the new one's, of 40 queries"
+    assert ran.out.splitlines()[-1] == f"bridge, fitted on 1,200 pairs: {told}"
+
+
+def test_a_collection_too_small_for_a_bridge_is_told(run: Run, server_url: str) -> None:
+    assert "too few items" in run("reembed", "--model", "new", "--bridge", "--url", server_url).out
+    assert "bridge" not in run("reembed", "--model", "default", "--url", server_url).out
+
+
 def test_a_comparison_for_machines(run: Run, url: str, queries: Path) -> None:
     found = run("reembed", "--model", "new", "--compare", queries, "--json", "--limit", 3).json
 
@@ -252,7 +270,8 @@ def test_a_job_that_nobody_waits_for(run: Run, url: str) -> None:
 
     assert (job["kind"], job["state"]) == ("reembed", "queued")
     assert run("jobs", "follow", job["id"]).code == 0
-    assert "reembed" in run("jobs", "show", job["id"]).out
+    shown = dict(line.split(maxsplit=1) for line in run("jobs", "show", job["id"]).out.splitlines())
+    assert (shown["kind"], shown["model"]) == ("reembed", "new")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A change of model over HTTP, under attack while it runs."""
 
+import gc
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,8 +12,11 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from app.server import create_app
 from app.settings import Settings
 from models.encoder import TextEmbeddings
+from models.manifest import MANIFEST
+from models.store import EMBEDDED
 from tests.app.conftest import GENERATIONS, ITEMS, NEW, REEMBED, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
@@ -249,6 +254,8 @@ def test_a_canary_can_always_be_ended(stocked: TestClient, encoder: FakeEncoder)
     assert stocked.put(f"{ITEMS}/bare", json=vectors).status_code == 201
 
     assert problem(stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0.5})) == (409, "generation-incomplete")
+    accepted = stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0.5, "expect_missing": 1})
+    assert (accepted.status_code, accepted.json()["canary"]) == (200, 0.5)
     assert stocked.post(f"{GENERATIONS}/2/canary", json={"share": 0}).status_code == 200
     assert found(stocked)[0] == 1
 
@@ -264,6 +271,52 @@ def test_a_generation_that_is_asked_for_answers_or_nobody(stocked: TestClient) -
     refused = stocked.post(SEARCH, json=batch | {"generation": 1})
     assert problem(refused) == (409, "generation-conflict")
     assert refused.json()["errors"][0]["pointer"] == "/generation"
+
+
+def test_a_page_or_a_vector_of_another_generation_is_refused_and_a_list_goes_on(
+    stocked: TestClient, encoder: FakeEncoder
+) -> None:
+    first = stocked.post(SEARCH, json={"query": "red", "limit": 5}).json()
+    listed = stocked.get(ITEMS, params={"limit": 5}).json()
+    given = {"vectors": {"image": [1.0] + [0.0] * 15}, "fingerprint": encoder.fingerprint}
+    reembed(stocked)
+
+    page = stocked.post(SEARCH, json={"query": "red", "limit": 5, "offset": 5, "generation": first["generation"]})
+    by_link = stocked.get(SEARCH, params={"q": "red", "offset": 5, "generation": first["generation"]})
+    written = stocked.put(f"{ITEMS}/given", json=given)
+
+    assert [problem(answer) for answer in (page, by_link)] == [(409, "generation-conflict")] * 2
+    assert "these do: 2" in page.json()["detail"]
+    assert problem(written) == (409, "fingerprint-mismatch")
+    assert encoder.fingerprint in written.json()["detail"]
+    assert NEW in written.json()["detail"]
+    rest = stocked.get(ITEMS, params={"cursor": listed["next_cursor"], "limit": 100}).json()  # of items, not of vectors
+    assert {item["id"] for item in listed["items"] + rest["items"]} == EVERYTHING
+
+
+def test_a_model_is_in_memory_while_a_generation_needs_it(settings: Settings) -> None:
+    """The embedded model, and the same with another resize, which is another model."""
+    shutil.copytree(EMBEDDED, settings.models_dir / "new")
+    manifest = json.loads((EMBEDDED / MANIFEST).read_text())
+    manifest["preprocessing"]["interpolation"] = "bilinear"
+    (settings.models_dir / "new" / MANIFEST).write_text(json.dumps(manifest))
+
+    def opened() -> int:
+        gc.collect()
+        return len(client.app_state["resources"].encoders.opened)
+
+    with TestClient(create_app(settings)) as client:
+        stock(client)
+        assert opened() == 1
+        reembed(client, activate=False)
+        assert opened() == 2
+        assert client.post(f"{GENERATIONS}/2/activate").status_code == 200
+        assert client.get(f"{SEARCH}?q=red").json()["model"] == "new"
+        assert opened() == 1
+        assert client.post(f"{GENERATIONS}/1/activate").status_code == 200
+        assert client.delete(f"{GENERATIONS}/2").status_code == 204
+        assert opened() == 1
+        assert client.get(f"{SEARCH}?q=red").json()["model"] == "default"
 
 
 def test_a_dropped_generation_is_gone(stocked: TestClient) -> None:

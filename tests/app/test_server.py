@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,11 +14,15 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 from app.routes import page
+from app.server import create_app
 from app.settings import Settings
 from indexer.collections import Collections
+from models.batching import is_abandoned
 from models.encoder import TextEmbeddings
+from models.errors import RequestAbandoned
 from tests.app.conftest import ITEMS, SEARCH, client_of
 from tests.fakes import FakeEncoder
+from tests.pictures import data_uri, picture
 
 KEY = "a-key-of-some-length"
 
@@ -63,6 +68,49 @@ def test_metrics_count_requests_by_route_and_items_by_collection(client: TestCli
     assert 'sightline_request_seconds_count{method="PUT"' in text
     assert 'sightline_items{collection="default"} 1.0' in text
     assert 'sightline_vectors{collection="default",modality="text"} 1.0' in text
+
+
+def test_metrics_tell_what_goes_through_the_towers(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:  # with the embedded model
+        client.put(f"{ITEMS}/a", json={"text": "red", "image": data_uri(picture("red"))})
+        client.get(SEARCH, params={"q": "red"})
+        text = client.get("/metrics").text
+
+    assert 'sightline_batch_rows_count{lane="interactive",tower="image"} 1.0' in text
+    assert 'sightline_batch_rows_sum{lane="interactive",tower="text"} 2.0' in text
+    assert 'sightline_batch_wait_seconds_count{lane="interactive",tower="text"} 2.0' in text
+    for tower in ("image", "text"):
+        for lane in ("interactive", "bulk"):
+            assert f'sightline_batch_waiting{{lane="{lane}",tower="{tower}"}} 0.0' in text
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("GET", {"params": {"q": "red"}}), ("POST", {"json": {"query": "red"}})]
+)
+def test_what_a_client_asked_for_that_went_away_is_abandoned(
+    method: str, options: dict[str, Any], server_url: str, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, looked, embed = threading.Event(), list[bool](), encoder.encode_texts
+
+    def embed_for_somebody(texts: Sequence[str]) -> TextEmbeddings:
+        deadline = time.monotonic() + 20
+        while not is_abandoned.get()():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        left.set()
+        raise RequestAbandoned("the client did not wait")
+
+    def embed_and_look(texts: Sequence[str]) -> TextEmbeddings:
+        looked.append(is_abandoned.get()())
+        return embed(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", embed_for_somebody)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.request(method, server_url + SEARCH, timeout=httpx.Timeout(20, read=0.5), **options)
+    assert left.wait(20)
+    monkeypatch.setattr(encoder, "encode_texts", embed_and_look)
+    assert httpx.request(method, server_url + SEARCH, **options).status_code == 200
+    assert looked == [False]
 
 
 def test_health_answers_while_a_search_embeds(

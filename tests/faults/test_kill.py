@@ -1,11 +1,8 @@
 """A server killed at random moments of ingest and uploads has, whenever it starts again, all that it acknowledged."""
 
 import logging
-import random
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,9 @@ import pytest
 from models.store import ModelStore
 from tests.faults.catalogue import ROWS, content, row_id, states, write_edition, write_pictures
 from tests.faults.ledger import Client, Ledger
-from tests.faults.processes import Process, fake_encoder, start
-from tests.faults.uploads import Uploads, running
+from tests.faults.processes import fake_encoder
+from tests.faults.trial import Trial
+from tests.faults.uploads import running
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +21,6 @@ LIFE_S = 0.7
 """A server lives at most so long under load."""
 START_S = 0.5
 """Some are killed within so long after their start."""
-SAMPLE = 8
-"""Items of the catalogue that are searched for after each restart."""
 
 JOURNAL = """
 CREATE TABLE chunks (job, before, after, rows);
@@ -37,36 +33,22 @@ END;
 """Notes each chunk in the transaction that commits it."""
 
 
-class Trial:
-    """One data folder, and what must be in it."""
+class CatalogueTrial(Trial):
+    """Editions of one catalogue go in, beside uploads."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.random = folder, random.Random(seed)
+        super().__init__(folder, seed)
         self.encoder = fake_encoder(ModelStore(folder).folder("default"))
-        self.uploads = Uploads(seed)
         self.edition = 1
-        self.job: str | None = None
-        self.figures: Counter[str] = Counter()
         (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder / "shop"}"]\n')
         write_pictures(folder / "shop")
         process = self.serve()  # makes the database
         process.ready()
         assert process.stop() == 0
-        with closing(sqlite3.connect(folder / "data" / "catalogue.db")) as database:
+        with self.database() as database:
             database.executescript(JOURNAL)
 
     # Processes
-
-    def serve(self) -> Process:
-        """A new process on the same folder."""
-        self.figures["starts"] += 1
-        log_file = self.folder / f"server-{self.figures['starts']}.log"
-        return start(log_file, "serve", "--port", 0, "--data-dir", self.folder / "data")
-
-    def verify(self) -> None:
-        """`sightline index verify`, which wants no server on the folder."""
-        process = start(self.folder / "verify.log", "index", "verify", "--data-dir", self.folder / "data")
-        assert process.wait() == 0, process.log.read_text()
 
     def kill_while_starting(self) -> None:
         """Now and then, at a moment when a job goes on already, or not yet."""
@@ -125,9 +107,8 @@ class Trial:
         body = {"json": {"source": str(path)}} if self.edition % 2 else upload
         key = {"Idempotency-Key": f"edition {self.edition}"}
         job: dict[str, Any] = client.send("POST", f"{client.collection}/ingest", headers=key, **body)
-        assert self.job in (None, job["id"]), "an acknowledged job was lost"
+        self.keep_job(job)
         assert job["error"] is None
-        self.job = job["id"]
         return job
 
     # Checks
@@ -138,23 +119,11 @@ class Trial:
         told = client.items()
         last = self.submit(client)["progress"]["done"]
         rows = Ledger(states(self.edition, first, last))
-        rows.settle(told)
-        self.uploads.ledger.settle(told)
-        assert set(told) <= {*rows.states, *self.uploads.ledger.states}
-        self.figures["items compared"] += len(told)
+        self.check_items(told, rows)
         self.figures["jobs gone on with"] += 0 < first < ROWS
-        self._check_searches(client, rows, first)
-
-    def _check_searches(self, client: Client, rows: Ledger, first: int) -> None:
-        """For all uploads, and some of the rows that were committed."""
         sure = {row_id(number) for number in range(1, first + 1)} & set(rows.states)
         sure.discard(row_id(first + 1))  # the job goes on meanwhile
-        sample = self.random.sample(sorted(sure), min(SAMPLE, len(sure)))
-        sought = self.uploads.ledger.states | {id_: rows.states[id_] for id_ in sample}
-        for id_, (state,) in sought.items():
-            if state is not None:
-                client.check_searchable(id_, state, {"default": self.encoder})
-                self.figures["items searched for"] += 1
+        self.check_searches(client, rows, sure, {"default": self.encoder})
 
     def check_counts(self, job: dict[str, Any]) -> None:
         """Each row of a job that ended is accounted for, once."""
@@ -167,7 +136,7 @@ class Trial:
 
     def check_journal(self) -> None:
         """The chunks of each job follow upon each other: none was committed twice, none was left out."""
-        with closing(sqlite3.connect(self.folder / "data" / "catalogue.db")) as database:
+        with self.database() as database:
             chunks = database.execute("SELECT * FROM chunks ORDER BY rowid").fetchall()
         ends: Counter[str] = Counter()
         for job, before, after, rows in chunks:
@@ -181,7 +150,7 @@ class Trial:
         for id_, (state,) in (states(self.edition, ROWS, ROWS) | self.uploads.ledger.states).items():
             made = {} if state is None else state.vectors(self.encoder)
             expected |= {(id_, modality): vector.astype("<f2").tobytes() for modality, vector in made.items()}
-        with closing(sqlite3.connect(self.folder / "data" / "catalogue.db")) as database:
+        with self.database() as database:
             stored = database.execute("SELECT id, modality, vector FROM vectors JOIN items ON items.pk = item_pk")
             assert {(id_, modality): vector for id_, modality, vector in stored} == expected
 
@@ -191,7 +160,7 @@ def test_what_was_acknowledged_outlives_kill_9(
     kills: int, seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, __name__)
-    trial, started = Trial(tmp_path, seed), time.monotonic()
+    trial, started = CatalogueTrial(tmp_path, seed), time.monotonic()
     for _ in range(kills):
         trial.kill_while_starting()
         trial.kill_under_load()

@@ -1,11 +1,8 @@
 """A server killed at random moments of a change of model, the flip included, has one whole generation that answers."""
 
 import logging
-import random
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,9 @@ import pytest
 from models.manifest import MANIFEST, Manifest
 from models.store import ModelStore
 from tests.faults.ledger import Client, Content, Ledger
-from tests.faults.processes import Process, fake_encoder, start
-from tests.faults.uploads import Uploads, running
+from tests.faults.processes import fake_encoder
+from tests.faults.trial import Trial
+from tests.faults.uploads import running
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +24,6 @@ LIFE_S = 1.5
 """A server lives at most so long under load."""
 FLIP_S = 0.5
 """Half of the kills come within so long after the generations were compared, most of them soon."""
-SAMPLE = 8
-"""Items that never change and are searched for after each restart; the uploads are, all of them."""
 
 _COMPARED = "SELECT 1 FROM jobs WHERE state = 'running' AND report LIKE '{%'"
 _FLIPPED = """
@@ -37,19 +33,16 @@ WHERE state = 'running' AND fingerprint = json_extract(request, '$.fingerprint')
 """
 
 
-class Trial:
-    """One data folder with two models, and what must be in it."""
+class ReembedTrial(Trial):
+    """Its model changes there and back, beside uploads."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.random = folder, random.Random(seed)
+        super().__init__(folder, seed)
         models = ModelStore(folder / "data" / "models")
         _add_model(folder / "data" / "models" / "other", models.manifest("default"))
         self.encoders = {name: fake_encoder(models.folder(name)) for name in ("default", "other")}
-        self.uploads = Uploads(seed)
         self.items = Ledger()
         self.changes = 0
-        self.job: str | None = None
-        self.figures: Counter[str] = Counter()
         process = self.serve()
         with Client.to(process.ready()) as client:
             self._fill(client)
@@ -63,17 +56,6 @@ class Trial:
                 client.send("POST", f"{client.collection}/items", json={"items": items})
 
     # Processes
-
-    def serve(self) -> Process:
-        """A new process on the same folder."""
-        self.figures["starts"] += 1
-        log_file = self.folder / f"server-{self.figures['starts']}.log"
-        return start(log_file, "serve", "--port", 0, "--data-dir", self.folder / "data")
-
-    def verify(self) -> None:
-        """`sightline index verify`, which wants no server on the folder."""
-        process = start(self.folder / "verify.log", "index", "verify", "--data-dir", self.folder / "data")
-        assert process.wait() == 0, process.log.read_text()
 
     def kill_under_load(self) -> None:
         """Start, check what an earlier process acknowledged, and kill while models change under uploads."""
@@ -99,7 +81,7 @@ class Trial:
 
     def ask(self, query: str) -> list[Any]:
         """Of the database, past the server."""
-        with closing(sqlite3.connect(self.folder / "data" / "catalogue.db")) as database:
+        with self.database() as database:
             return database.execute(query).fetchall()
 
     def finish(self) -> None:
@@ -127,10 +109,9 @@ class Trial:
         """The job of the present change, which is made once only."""
         body = {"model": ("other", "default")[self.changes % 2]}
         key = {"Idempotency-Key": f"change {self.changes}"}
-        job = client.send("POST", f"{client.collection}/reembed", headers=key, json=body)["id"]
-        assert self.job in (None, job), "an acknowledged job was lost"
-        self.job = job
-        return str(job)
+        job = client.send("POST", f"{client.collection}/reembed", headers=key, json=body)
+        self.keep_job(job)
+        return str(job["id"])
 
     def end(self, client: Client, job: str) -> None:
         """Wait for it."""
@@ -152,17 +133,8 @@ class Trial:
     def check(self, client: Client) -> None:
         """All that was acknowledged is there, equal, and found by vectors of one model, whatever the job does."""
         self.check_generations(client)
-        told = client.items()
-        for ledger in (self.items, self.uploads.ledger):
-            ledger.settle(told)
-        assert set(told) <= {*self.items.states, *self.uploads.ledger.states}
-        self.figures["items compared"] += len(told)
-        sample = self.random.sample(sorted(self.items.states), SAMPLE)
-        sought = self.uploads.ledger.states | {id_: self.items.states[id_] for id_ in sample}
-        for id_, (state,) in sought.items():
-            if state is not None:  # the job goes on meanwhile: the answer says which model it is from
-                client.check_searchable(id_, state, self.encoders)
-                self.figures["items searched for"] += 1
+        self.check_items(client.items(), self.items)
+        self.check_searches(client, self.items, self.items.states, self.encoders)
 
     def check_generations(self, client: Client) -> None:
         """One is active, and has a vector of each picture and each text."""
@@ -195,7 +167,7 @@ def test_a_change_of_model_outlives_kill_9(
     kills: int, seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, __name__)
-    trial, started = Trial(tmp_path, seed), time.monotonic()
+    trial, started = ReembedTrial(tmp_path, seed), time.monotonic()
     for _ in range(kills):
         trial.kill_under_load()
     trial.finish()

@@ -26,7 +26,9 @@ from indexer.index import vector_index
 from indexer.index.vector_index import VectorIndex
 from indexer.stores.writing import no_rows
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
+from models import lanes as lanes_module
 from models.errors import ImageUndecodable
+from models.lanes import Lanes
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
 
@@ -344,3 +346,22 @@ def test_looking_for_duplicates_of_what_was_deleted_meanwhile_finds_none(
 
     assert isinstance(result, Upserted)
     assert (result.status, result.duplicates) == ("created", ())
+
+
+def test_searches_and_uploads_are_served_before_bulk_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "MAX_WAIT_S", 30)
+    lanes, encoder = Lanes(), FakeEncoder()
+    encode, waited = encoder.encode_texts, list[bool]()
+
+    def encode_beside_a_job(texts: list[str]) -> object:
+        job = threading.Thread(target=lanes.give_way)
+        job.start()
+        job.join(0.05)
+        waited.append(job.is_alive())
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", encode_beside_a_job)
+    with Collections(tmp_path, lambda _: encoder, lanes=lanes) as collections:
+        put(collections.get("default"), "a", text="red")
+        find(collections.get("default"), "red")
+    assert waited == [True, True]

@@ -21,6 +21,7 @@ from indexer.jobs import runner as module
 from indexer.jobs.runner import Jobs, Run
 from indexer.jobs.store import ChunkReport, Job, RowReport
 from indexer.types import CollectionSettings
+from models.errors import EncoderOverloaded
 
 WAIT_S = 20
 ROWS = 3
@@ -304,8 +305,20 @@ def test_a_job_that_fails_says_why_and_the_next_one_runs(
     assert take(jobs, ended).state == "succeeded"
 
 
-def test_a_job_waits_while_nothing_can_be_stored(
-    open_jobs: OpenJobs, rows: Rows, ended: Queue[Job], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StorageUnavailable("the disk is full"), "storage-unavailable"),
+        (EncoderOverloaded("too much waits"), "encoder-overloaded"),
+    ],
+)
+def test_a_job_waits_while_nothing_can_be_stored_or_embedded(
+    error: StorageUnavailable | EncoderOverloaded,
+    code: str,
+    open_jobs: OpenJobs,
+    rows: Rows,
+    ended: Queue[Job],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "STORAGE_PAUSE_S", 0.01)
     waited: list[object] = []
@@ -313,7 +326,7 @@ def test_a_job_waits_while_nothing_can_be_stored(
     def fail_twice(run: Run) -> None:
         if len(waited) < 2:
             waited.append(run.job.error)
-            raise StorageUnavailable("the disk is full")
+            raise error
         waited.append(run.job.error)
         rows(run)
 
@@ -323,7 +336,7 @@ def test_a_job_waits_while_nothing_can_be_stored(
 
     finished = take(jobs, ended)
 
-    reason = {"code": "storage-unavailable", "detail": "the disk is full"}
+    reason = {"code": code, "detail": error.detail}
     assert waited == [None, reason, reason]
     assert (finished.state, finished.error) == ("succeeded", None)
 

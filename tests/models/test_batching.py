@@ -5,15 +5,18 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.batching import BULK_TURN, Batcher, Lane, Row
-from models.errors import EncoderOverloaded
+from models import batching as module
+from models.batching import BULK_TURN, FIRST_STEP, Batcher, Row, is_abandoned
+from models.errors import EncoderOverloaded, RequestAbandoned
+from models.lanes import Lane, Lanes
 
-LARGEST: dict[Lane, int] = {"interactive": 8, "bulk": 4}
+LARGEST = 8
 WAIT_S = 20
 
 
@@ -45,7 +48,7 @@ class Tower:
 
 
 def make(tower: Tower, **options: object) -> Batcher:
-    return Batcher(tower, **{"largest": LARGEST, "most_waiting": 100, **options})  # type: ignore[arg-type]
+    return Batcher(tower, **{"largest": LARGEST, "most_waiting": 100, "lanes": Lanes(), **options})  # type: ignore[arg-type]
 
 
 def values(vectors: Sequence[NDArray[np.float32]]) -> list[int]:
@@ -78,7 +81,8 @@ class Crowd:
         return [values(answer.result(WAIT_S)) for answer in self.answers]
 
     def _submit(self, numbers: Sequence[int], lane: Lane) -> None:
-        self.answers.append(self._pool.submit(self._batcher, rows_of(*numbers), lane))
+        context = copy_context()
+        self.answers.append(self._pool.submit(context.run, self._batcher, rows_of(*numbers), lane))
 
 
 @pytest.fixture
@@ -133,7 +137,7 @@ def test_a_bulk_request_makes_way_between_its_batches(tower: Tower) -> None:
     crowd.first(*range(12), lane="bulk")
     crowd.wait(100)
     assert crowd.let_all() == [list(range(12)), [100]]
-    assert tower.batches == [[0, 1, 2, 3], [100], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert tower.batches[:2] == [[0, 1, 2, 3], [100]]
 
 
 def test_bulk_is_never_starved(tower: Tower) -> None:
@@ -199,6 +203,81 @@ def test_a_batch_that_cannot_be_put_together_leaves_the_tower_to_others() -> Non
         batcher(rows_of(13), "interactive")
     with ThreadPoolExecutor(1) as pool:
         assert values(pool.submit(batcher, rows_of(1), "interactive").result(WAIT_S)) == [1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "longest"), [(0.0, LARGEST), (0.01, FIRST_STEP), (0.02, FIRST_STEP), (9.0, FIRST_STEP)]
+)
+def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
+    seconds: float, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    tower = Tower()
+
+    def run(rows: Sequence[Row]) -> NDArray[np.float32]:
+        nonlocal now
+        now += seconds * len(rows)
+        return tower(rows)
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    ways_given = list[int]()
+    lanes = Lanes()
+    monkeypatch.setattr(lanes, "give_way", lambda: ways_given.append(len(tower.batches)))
+    batcher = Batcher(run, largest=LARGEST, most_waiting=100, lanes=lanes)
+    assert values(batcher(rows_of(*range(100)), "bulk")) == list(range(100))
+
+    steps = [len(batch) for batch in tower.batches]
+    assert max(steps) == longest
+    assert steps[1] == {0.0: LARGEST, 0.01: 3, 0.02: 2, 9.0: 1}[seconds]
+    assert ways_given == list(range(len(steps)))
+
+
+def test_what_nobody_waits_for_any_more_is_not_embedded(tower: Tower) -> None:
+    crowd, gone = crowd_of(tower, most_waiting=3), threading.Event()
+    crowd.first(1)
+    is_abandoned.set(gone.is_set)
+    crowd.wait(2, 3)
+    is_abandoned.set(lambda: False)
+    crowd.wait(4)
+    gone.set()
+    crowd._submit((5, 6), "interactive")  # for which there was no room
+    with pytest.raises(RequestAbandoned):
+        crowd.answers[1].result(WAIT_S)
+    tower.gate.release(1000)
+    assert [values(crowd.answers[place].result(WAIT_S)) for place in (0, 2, 3)] == [[1], [4], [5, 6]]
+    assert sorted(number for batch in tower.batches for number in batch) == [1, 4, 5, 6]
+    assert crowd._batcher.waiting("interactive") == 0
+
+
+def test_a_request_that_is_left_between_its_batches_ends_there(tower: Tower) -> None:
+    crowd, gone = crowd_of(tower), threading.Event()
+    is_abandoned.set(gone.is_set)
+    crowd.first(*range(20))
+    is_abandoned.set(lambda: False)
+    crowd.wait(100)
+    gone.set()
+    tower.gate.release(1000)
+    with pytest.raises(RequestAbandoned):
+        crowd.answers[0].result(WAIT_S)
+    assert values(crowd.answers[1].result(WAIT_S)) == [100]
+    assert tower.batches == [list(range(8)), [100]]
+
+
+def test_batches_are_observed_with_how_long_their_requests_waited(tower: Tower) -> None:
+    seen: list[tuple[Lane, int, Sequence[float]]] = []
+    crowd = crowd_of(tower, observe=lambda *batch: seen.append(batch))
+    crowd.first(1)
+    crowd.wait(2)
+    crowd.wait(3, 4)
+    crowd.wait(5, lane="bulk")
+    crowd.let_all()
+    assert [(lane, rows, len(waits)) for lane, rows, waits in seen] == [
+        ("interactive", 1, 1),
+        ("interactive", 3, 2),
+        ("bulk", 1, 1),
+    ]
+    assert all(wait >= 0 for _, _, waits in seen for wait in waits)
+    assert seen[1][2][0] > seen[0][2][0]
 
 
 def test_everybody_gets_his_own_rows_back() -> None:

@@ -28,7 +28,9 @@ class Folder:
         self.encoders = encoders
         self.collections = self._stack.enter_context(Collections(path, encoders.__getitem__))
         work = ReembedJob(self.collections, encoders.__getitem__, load_image)
-        self.jobs = self._stack.enter_context(Jobs(self.collections, {KIND: work}, on_end=work.clean_up))
+        self.jobs = Jobs(self.collections, {KIND: work}, on_end=work.clean_up)
+        work.sweep(self.jobs.store.begun(KIND))
+        self._stack.enter_context(self.jobs)
 
     @property
     def collection(self) -> Collection:

@@ -2,16 +2,20 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from indexer.collection import Collection
+from indexer.collections import Collections
 from indexer.errors import FingerprintMismatch, GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.reembed import job as module
+from indexer.snapshots.creation import create_snapshot
+from indexer.snapshots.restoration import restore_snapshot
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, SearchResult, Term, Upserted
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
@@ -69,6 +73,32 @@ def test_everything_is_found_by_the_new_model_and_the_old_one_rests(folder: Fold
     info = open_folder().collection.info()
     assert (info.fingerprint, info.dimension, info.generation, info.settings.model) == (NEW, 8, 2, "new")
     check_whole(open_folder().collection, {str(n) for n in range(300)}, folder.encoders["new"])
+
+
+class Waited(FakeEncoder):
+    """A model of which only the half for bulk work is used, but for what the job asks of the generations."""
+
+    def __init__(self) -> None:
+        super().__init__(dimension=8, fingerprint=NEW)
+        self.in_bulk = FakeEncoder(dimension=8, fingerprint=NEW)
+
+    @property
+    def bulk(self) -> FakeEncoder:
+        return self.in_bulk
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        raise AssertionError("a job gives way")
+
+    def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        assert not pixels, "a job gives way"
+        return super().encode_pixels(pixels)
+
+
+def test_a_job_works_in_the_bulk_lane(folder: Folder, encoders: dict[str, FakeEncoder]) -> None:
+    put(folder.collection, *items(20))
+    encoders["new"] = waited = Waited()
+    assert folder.reembed().state == "succeeded"
+    assert waited.in_bulk.encoded_images == 10
 
 
 def test_the_report_compares_both(folder: Folder) -> None:
@@ -172,6 +202,40 @@ def test_a_server_killed_after_the_flip_has_nothing_left_to_do(
     folder = open_folder()
     assert folder.end(job).state == "succeeded"
     check_whole(folder.collection, {str(n) for n in range(10)}, folder.encoders["new"])
+
+
+@pytest.mark.parametrize("activate_before", [False, True])
+def test_a_server_killed_between_the_end_of_a_job_and_its_clean_up_cleans_up_when_it_starts(
+    activate_before: bool, folder: Folder, open_folder: Open, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder.collection, *items(10))
+    gate.open.set()
+    if activate_before:  # an older job of the same generation that did well says nothing of it
+        folder.reembed()
+        folder.reembed("default")
+    gate.open.clear()
+    gate.reached.clear()
+    put(folder.collection, *items(20))
+    monkeypatch.setattr(folder.jobs, "_on_end", lambda _: None)
+    job = folder.begin()
+    assert gate.reached.wait(30)
+    folder.jobs.cancel(job.id)
+    gate.open.set()
+    assert folder.end(job).state == "cancelled"
+    assert folder.states() == ["active", "following"]
+
+    folder = open_folder()
+    assert folder.states() == ["active", "resting"]
+    assert folder.reembed().state == "succeeded"
+    check_whole(folder.collection, {str(n) for n in range(20)}, gate)
+
+
+def test_a_restart_leaves_alone_what_waits_for_a_human(folder: Folder, open_folder: Open) -> None:
+    put(folder.collection, *items(20))
+    folder.collections.originals._path(str(folder.collection.get("0").image_sha256)).unlink()
+    assert folder.reembed().state == "failed"
+    assert folder.reembed(activate=False, expect_missing=1).state == "succeeded"
+    assert open_folder().states() == ["active", "following"]
 
 
 def test_without_activation_the_generation_follows_until_it_is_wanted(folder: Folder, open_folder: Open) -> None:
@@ -334,6 +398,17 @@ def test_a_model_that_tells_nothing_apart_does_not_answer(
     assert folder.states() == ["active", "resting"]
 
 
+def test_a_canary_lacks_what_is_accepted_and_no_more(folder: Folder) -> None:
+    put(folder.collection, *items(20))
+    folder.collections.originals._path(str(folder.collection.get("2").image_sha256)).unlink()
+    assert folder.reembed(activate=False, expect_missing=1).state == "succeeded"
+    with pytest.raises(GenerationIncomplete, match="1 items"):
+        folder.collection.generations.set_canary(2, 1)
+    folder.collection.generations.set_canary(2, 1, missing=1)
+    assert search(folder.collection).generation == 2
+    assert found(folder.collection) == {str(n) for n in range(20)} - {"2"}
+
+
 def test_a_canary_answers_its_share_of_the_searches(folder: Folder, open_folder: Open) -> None:
     put(folder.collection, *items(20))
     with pytest.raises(GenerationConflict):
@@ -478,6 +553,33 @@ def test_an_item_that_changes_while_its_original_is_read_has_no_fault(
     assert (job.state, job.progress.failed) == ("succeeded", 0)
     assert list(folder.jobs.store.errors(job)) == []
     check_whole(folder.collection, {"0"}, folder.encoders["new"])
+
+
+def test_a_snapshot_of_the_middle_of_a_change_has_one_whole_generation_and_goes_on(
+    gate: Gate, folder: Folder, tmp_path: Path
+) -> None:
+    put(folder.collection, *items(100))
+    job = folder.begin()
+    assert gate.reached.wait(30)
+    put(folder.collection, NewItem("later", picture("blue"), "blue"))
+    create_snapshot(tmp_path / "data", str(tmp_path / "snapshot"), copy_originals=True, report=lambda *_: None)
+    gate.open.set()
+    assert folder.end(job).state == "succeeded"
+    folder.close()
+    restore_snapshot(str(tmp_path / "snapshot"), tmp_path / "restored", lambda *_: None)
+    everything = {*map(str, range(100)), "later"}
+
+    with Collections(tmp_path / "restored", folder.encoders.__getitem__) as collections:
+        collection = collections.get("default")
+        infos = collection.generations.infos()
+        assert [(info.state, info.missing) for info in infos] == [("active", 0), ("following", 100)]
+        check_whole(collection, everything, folder.encoders["default"])
+    restored = Folder(tmp_path / "restored", folder.encoders, load_image=lambda _: b"")
+    try:
+        assert restored.end(job).state == "succeeded"
+        check_whole(restored.collection, everything, gate)
+    finally:
+        restored.close()
 
 
 def test_duplicates_are_looked_for_in_one_generation(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-MAX_WAIT_S = 0.05
+Lane = Literal["interactive", "bulk"]
+
+MAX_WAIT_S = 0.025
 WORK_S = 0.05
 """A thread of bulk work waits for so long at most, and has then so long to itself, whoever is served: under any load
-it gets half of its time."""
+it gets two thirds of its time. A search takes less than it waits, or is held up by others than bulk work."""
 
 
 class Lanes:
-    """The two lanes of a server: a search or an upload, and the steps of jobs. Thread-safe.
+    """The two lanes of a process, whose cores all models and all collections share. Thread-safe.
 
     Threads have no priority that Python could set: one that holds the interpreter's lock, or a core, holds up all.
-    So a job does its work in small steps, and takes none of them while somebody waits.
+    So bulk work goes in small steps, and takes none of them while somebody is served.
     """
 
     def __init__(self) -> None:
