@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from indexer.index.kinds import choose_kind
 from indexer.index.mapping import VectorFile
 from indexer.index.moments import Moments, Spread
-from indexer.index.segment import VECTORS, Found, Header, Segment, View, remove_partial, write_segment
+from indexer.index.segment import VECTORS, Found, Header, Segment, View, read_moments, remove_partial, write_segment
 from indexer.index.selection import ItemSet, Selection
 from indexer.index.snapshot import Snapshot
 from indexer.index.tuning import QUERIES, sample
@@ -205,12 +205,13 @@ class VectorIndex:
             kept = self._built[: 0 if fully else self._first_to_merge()]
             merged = self._built[len(kept) :]
             views = [built.segment.view() for built in merged]
+            moments = self._moments_of(merged, views)
         if not merged:
             return
         header = self._header(kept, merged[-1].header.to_seq, _count(views))
         if self._path(header) in {built.folder for built in merged}:
             return  # nothing came or went since it was built
-        new = self._build(header, views, stop)
+        new = self._build(header, views, stop, moments)
         if new is None:
             return
         with writes, self._replayed():
@@ -331,9 +332,7 @@ class VectorIndex:
         self._built = list(self._open_built())
         self._remove_unreachable()
         self._last_seq = self._built[-1].header.to_seq if self._built else 0
-        for built in self._built:
-            for rows in built.segment.view().blocks():
-                self._moments.add(rows.vectors)
+        self._moments.join(self._moments_of(self._built, [built.segment.view() for built in self._built]))
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
             if self._delta.live > MAX_REPLAYED:
@@ -415,12 +414,22 @@ class VectorIndex:
             newer += built.segment.live
         return first
 
-    def _build(self, header: Header, views: Sequence[View], stop: threading.Event) -> list[Built] | None:
+    def _moments_of(self, built: Sequence[Built], views: Sequence[View]) -> Moments:
+        """Of what can be found in views of built segments."""
+        moments = Moments(self._row.dimension)
+        for one, view in zip(built, views, strict=True):
+            moments.join(read_moments(one.folder, one.header))
+            moments.remove(view.rows.vectors[~view.alive])
+        return moments
+
+    def _build(
+        self, header: Header, views: Sequence[View], stop: threading.Event, moments: Moments | None = None
+    ) -> list[Built] | None:
         """The segment with what can be found in the views, none where that is nothing; None when stopped."""
         if not header.count:
             return []
         blocks = (rows for view in views for rows in view.blocks())
-        written = write_segment(self._path(header), header, blocks, stop, self._others)
+        written = write_segment(self._path(header), header, blocks, stop, self._others, moments)
         return [self._open(self._path(header))] if written else None
 
     @property
