@@ -35,9 +35,9 @@ from indexer.collections import Collections
 from indexer.index.exact import step_back
 
 ITEMS, DIMENSION = 100_000, 512
-ROUNDS = 4
-SECONDS = 15.0
-SEARCHES_PER_S = 40.0
+ROUNDS = 3
+SECONDS = 10.0
+SEARCHES_PER_S = 20.0
 WRITES_PER_S, BATCH = 20.0, 10
 """Requests that write, and items in each: 200 items per second."""
 COLLECTION = "/v1/collections/default"
