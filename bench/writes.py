@@ -1,8 +1,8 @@
 """What writes and compactions cost the searches beside them, and whether each write is found by the next search.
 
-`python -m bench.writes [ITEMS [DIMENSION [FOLDER]]]`: a server process, its encoder costing nothing, is searched at a constant rate by
-another process, in turns alone, while items are written, and while they are written and all segments are merged. With
-a folder the catalogue is kept there for the next run.
+`python -m bench.writes [ITEMS [DIMENSION [FOLDER]]]`: a server process, its encoder costing nothing, is searched at a
+constant rate by another process, in turns alone, while items are written, and while they are written and all segments
+are merged. With a folder the catalogue is kept there for the next run.
 """
 
 import asyncio

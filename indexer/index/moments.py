@@ -35,7 +35,7 @@ class Moments:
 
     @classmethod
     def read(cls, path: Path, count: int, dimension: int) -> "Moments":
-        """Those of so many vectors, as `write` wrote them; raises `OSError` or `ValueError` of a file that is not it."""
+        """Those of so many vectors, as `write` wrote them; raises `OSError` or `ValueError` of another file."""
         found = cls(dimension)
         table = np.fromfile(path, dtype="<f8").reshape(dimension + 1, dimension)
         found.count, found._sum, found._products = count, table[0].copy(), table[1:].copy()

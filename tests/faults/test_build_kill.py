@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 ITEMS = 1500
 BATCH = 250
 FLAT_ITEMS = 400
-"""Segments of more than these have lists, and a graph, for vectors without clusters are in no list more than in others."""
+"""Segments of more have lists, and a graph: vectors without clusters are in no list more than in others."""
 MOMENTS_S = 0.1
 """A process is killed within so long after what it builds was seen."""
 SAMPLE = 10
