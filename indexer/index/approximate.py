@@ -14,7 +14,7 @@ from indexer.index.ivf import Ivf, build_ivf
 from indexer.index.kinds import IndexSetting, Kind
 from indexer.index.mapping import VectorFile
 from indexer.index.selection import Selection
-from indexer.index.tuning import TARGET, K, Queries, Sample, Tuning, cheapest, ladder, sample
+from indexer.index.tuning import TARGET, K, Outside, Queries, Sample, Tuning, cheapest, ladder, sample
 
 FEW_ROWS = 2048
 """So many selected rows, or fewer, are best read one by one."""
@@ -118,13 +118,13 @@ class Approximate:
 
 
 def build(
-    folder: Path, kind: IndexSetting, vectors: VectorFile, others: Vectors, stop: threading.Event
+    folder: Path, kind: IndexSetting, vectors: VectorFile, outside: Outside, stop: threading.Event
 ) -> list[str] | None:
     """Write what searches of a segment need, and measure how wide they must be.
 
     Args:
         kind: `ivf`, `hnsw`, or `auto`: a graph where the lists must be read far to find enough.
-        others: Vectors of the other modality, with which it is tuned.
+        outside: Queries with which it is tuned, beside vectors of its own.
 
     Returns:
         The files that never change; None when `stop` ended it.
@@ -132,7 +132,7 @@ def build(
     use_threads(len(vectors.vectors))
     if not build_ivf(folder, vectors, stop):
         return None
-    queries = sample(vectors, others)
+    queries = sample(vectors, outside)
     lists = Approximate(folder, vectors.vectors, _UNKNOWN, files := [ivf.FILE])
     tuning = lists.tune(queries, TARGET)
     wanted = kind == "hnsw" or (kind == "auto" and lists.share_read > FAR)

@@ -21,6 +21,7 @@ from indexer.index.kinds import IndexSetting
 from indexer.index.mapping import VectorFile, checksum, leave, map_file
 from indexer.index.moments import Moments
 from indexer.index.selection import ItemSet, Selection
+from indexer.index.tuning import Outside
 from indexer.stores.originals import sync_folder
 from indexer.types import Vector, VectorRows
 
@@ -294,7 +295,7 @@ def write_segment(
     header: Header,
     blocks: Iterable[VectorRows],
     stop: threading.Event,
-    others: Callable[[], Vectors],
+    outside: Callable[[], Outside],
     moments: Moments | None = None,
 ) -> bool:
     """Write vectors in ascending order of their sequence numbers as one segment, complete or not at all.
@@ -302,7 +303,7 @@ def write_segment(
     A killed build leaves nothing that would be opened; False when `stop` ended it.
 
     Args:
-        others: Gives vectors of the other modality, with which a segment is tuned that is not flat.
+        outside: Gives queries with which a segment is tuned that is not flat.
         moments: Of the vectors, if they are known; they take a second for each 30,000 of 512 components.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -311,7 +312,7 @@ def write_segment(
         if not _write_columns(partial, blocks, stop):
             return False
         (moments or _compute_moments(partial, header)).write(partial / _MOMENTS)
-        files = _build_structures(partial, header, stop, others)
+        files = _build_structures(partial, header, stop, outside)
         if files is None:
             return False
         sums = {name: checksum(partial / name) for name in [_MOMENTS, *files]}
@@ -361,11 +362,11 @@ def _compute_moments(folder: Path, header: Header) -> Moments:
 
 
 def _build_structures(
-    folder: Path, header: Header, stop: threading.Event, others: Callable[[], Vectors]
+    folder: Path, header: Header, stop: threading.Event, outside: Callable[[], Outside]
 ) -> list[str] | None:
     if header.kind == "flat":
         return []
-    return build(folder, header.kind, VectorFile(folder / VECTORS, header.dimension), others(), stop)
+    return build(folder, header.kind, VectorFile(folder / VECTORS, header.dimension), outside(), stop)
 
 
 def _columns(rows: VectorRows) -> tuple[NDArray[Any], ...]:

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.asked import Asked
 from indexer.index.kinds import choose_kind
 from indexer.index.mapping import VectorFile
 from indexer.index.moments import Moments, Spread
 from indexer.index.segment import VECTORS, Found, Header, Segment, View, read_moments, remove_partial, write_segment
 from indexer.index.selection import ItemSet, Selection
 from indexer.index.snapshot import Snapshot
-from indexer.index.tuning import QUERIES, sample
+from indexer.index.tuning import QUERIES, Outside, sample
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import MODALITIES, Modality, SegmentInfo, Vector, VectorRows
 
@@ -83,13 +84,20 @@ class VectorIndex:
 
     Args:
         memory_bytes: What the graph of a segment may take, where the collection does not ask for one.
+        asked: Queries of late, by which segments are tuned, too.
     """
 
     def __init__(
-        self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality, memory_bytes: int
+        self,
+        folder: Path,
+        catalogue: Catalogue,
+        row: CollectionRow,
+        modality: Modality,
+        memory_bytes: int,
+        asked: Asked,
     ) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._asked = memory_bytes, asked
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._built: list[Built] = []
@@ -260,7 +268,7 @@ class VectorIndex:
             count = self._catalogue.count_vectors(self._row.generation_pk, self._modality)
             header = self._header([], self._catalogue.last_seq(), count)
             if count:
-                write_segment(self._path(header), header, self._reported(report), stop, self._others)
+                write_segment(self._path(header), header, self._reported(report), stop, self._outside)
             self._load()
 
     def tune(self, target: float) -> None:
@@ -270,7 +278,7 @@ class VectorIndex:
         for one in built:
             if one.segment.approximate:
                 vectors = VectorFile(one.folder / VECTORS, self._row.dimension)
-                one.segment.approximate.tune(sample(vectors, self._others()), target).write(one.folder)
+                one.segment.approximate.tune(sample(vectors, self._outside()), target).write(one.folder)
 
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
@@ -429,7 +437,7 @@ class VectorIndex:
         if not header.count:
             return []
         blocks = (rows for view in views for rows in view.blocks())
-        written = write_segment(self._path(header), header, blocks, stop, self._others, moments)
+        written = write_segment(self._path(header), header, blocks, stop, self._outside, moments)
         return [self._open(self._path(header))] if written else None
 
     @property
@@ -451,6 +459,9 @@ class VectorIndex:
         # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
         name = f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
         return self._folder / (name if header.kind == "flat" else f"{name}-{header.kind}")
+
+    def _outside(self) -> Outside:
+        return {"other": self._others(), "asked": self._asked.sample()}
 
     def _others(self) -> NDArray[np.float32]:
         """Vectors of the other modality, from a few places of the catalogue; none where there are none."""
