@@ -2,6 +2,8 @@
 
 import logging
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -213,3 +215,8 @@ def test_each_operation_has_a_summary_and_a_described_body(operations: dict[str,
         "application/json",
         "multipart/form-data",
     }
+
+
+def test_how_threads_wait_is_set_before_anything_is_loaded_that_has_some() -> None:
+    check = "import app, sys; sys.exit(bool({'numpy', 'faiss'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
