@@ -24,7 +24,7 @@ MAX_SIMILAR = 50
 """Words with the most trigrams in common, among which the nearest are looked for."""
 
 _BLOCK = 4096
-_UNITS = 10**9
+_UNITS = 10**15
 """Of bm25, as which scores leave SQLite; the least score is 1e-6, of a word that more than half of the texts have."""
 
 
