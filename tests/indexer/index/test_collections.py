@@ -196,11 +196,8 @@ def test_segments_are_tuned_by_what_was_searched_for(open_folder: Open, encoder:
         assert tuned_by(collection) == {"stored", "other", "asked"}
         collection = open_folder().get("built")
 
-    collection.close()
-    [path] = (tmp_path / "data" / "index").rglob("queries.f16")
+    [path] = (tmp_path / "data" / "index").rglob(asked.FILE)
     assert path.stat().st_size == 2 * encoder.dimension * (asked.FEWEST + 1)
-    path.write_bytes(b"torn")
-    assert tuned_by(open_folder().get("built")) == {"stored", "other"}
 
 
 def test_the_latest_queries_are_kept(tmp_path: Path) -> None:
@@ -211,6 +208,8 @@ def test_the_latest_queries_are_kept(tmp_path: Path) -> None:
     queries.save()
     for kept in (queries, asked.Asked(tmp_path, 1)):
         assert kept.sample()[:, 0].tolist() == [*range(6, tuning.QUERIES + 5), 5]
+    (tmp_path / asked.FILE).write_bytes(b"torn")
+    assert asked.Asked(tmp_path, 3).sample().shape == (0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
