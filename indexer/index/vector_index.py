@@ -213,13 +213,12 @@ class VectorIndex:
             kept = self._built[: 0 if fully else self._first_to_merge()]
             merged = self._built[len(kept) :]
             views = [built.segment.view() for built in merged]
-            moments = self._moments_of(merged, views)
         if not merged:
             return
         header = self._header(kept, merged[-1].header.to_seq, _count(views))
         if self._path(header) in {built.folder for built in merged}:
             return  # nothing came or went since it was built
-        new = self._build(header, views, stop, moments)
+        new = self._build(header, views, stop, self._moments_of(merged, views))
         if new is None:
             return
         with writes, self._replayed():
