@@ -1,1 +1,3 @@
-"""Benchmarks; each prints a table of one run on one machine. `make bench` runs all."""
+"""Benchmarks, in the environment of the service."""
+
+import app  # noqa: F401  sets how threads wait, before anything is loaded that has some

@@ -48,9 +48,9 @@ def run(count: int = ITEMS, dimension: int = DIMENSION) -> None:
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
         bare = _fill(data, world, count, dimension, queries)
-        with _process(_serve, data, dimension) as url:
+        with process(_serve, data, dimension) as url:
             answer = _ask(url, PATH, _body(queries[0]))
-            with _process(_serve_nothing, answer) as empty:
+            with process(_serve_nothing, answer) as empty:
                 _report(count, dimension, queries, url, empty, bare)
 
 
@@ -60,7 +60,7 @@ def _fill(data: Path, world: World, count: int, dimension: int, queries: np.ndar
     with Collections(data, lambda _: encoder) as collections:
         collection = collections.get("default")
         for start in range(0, count, 4096):
-            _write(collection, world.pictures(min(4096, count - start), seed=start), start)
+            store(collection, world.pictures(min(4096, count - start), seed=start), start)
     with Collections(data, lambda _: encoder) as collections:
         collection = collections.get("default")
         collection.compact()
@@ -71,7 +71,7 @@ def _fill(data: Path, world: World, count: int, dimension: int, queries: np.ndar
         return BATCH / median(took)
 
 
-def _write(collection: Collection, vectors: np.ndarray, first: int) -> None:
+def store(collection: Collection, vectors: np.ndarray, first: int) -> None:
     row = collection.generations.active.row
     changes = [
         Change(
@@ -127,7 +127,7 @@ def _ask(url: str, path: str, body: bytes) -> str:
 
 
 @contextmanager
-def _process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
+def process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
     """The address of a server in a process of its own."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

@@ -76,7 +76,11 @@ def measure(kind: IndexSetting, folder: Path, world: World, count: int, dimensio
     header = Header("bench", "bench", dimension, 0, count, count, kind)
     started = time.perf_counter()
     write_segment(
-        folder / kind, header, blocks(world, count), threading.Event(), lambda: world.texts(BATCH, seed=10**6)
+        folder / kind,
+        header,
+        blocks(world, count),
+        threading.Event(),
+        lambda: {"other": world.texts(BATCH, seed=10**6)},
     )
     built_s = time.perf_counter() - started
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from indexer.index.asked import Asked
 from indexer.index.compaction import Compaction
 from indexer.index.vector_index import VectorIndex
 from indexer.quality.reports import QualityReports
@@ -47,13 +48,16 @@ class Generation:
         self.row, self.encoder, self.folder = row, encoder, folder
         self.canary = row.canary
         """Share of the searches that it answers without being active."""
+        self._asked = Asked(folder, row.dimension)
         self.indexes: dict[Modality, VectorIndex] = {
-            modality: VectorIndex(folder / modality, catalogue, row, modality, index_memory_bytes)
+            modality: VectorIndex(folder / modality, catalogue, row, modality, index_memory_bytes, self._asked)
             for modality in MODALITIES
         }
         self._closed = threading.Event()
         self.compaction = Compaction(row.name, self.indexes.values(), writes, self._closed)
-        self.searcher_with = partial(Searcher, row, catalogue, self.indexes, columns, count_items, limits=limits)
+        self.searcher_with = partial(
+            Searcher, row, catalogue, self.indexes, columns, count_items, asked=self._asked, limits=limits
+        )
         """What answers, with another encoder."""
         self.searcher = self.searcher_with(encoder=encoder)
         self._bridged: Searcher | None = None
@@ -102,6 +106,7 @@ class Generation:
         """End what runs in the background; returns when it has come to rest. Searches may go on."""
         self._closed.set()
         self.compaction.come_to_rest()
+        self._asked.save()
 
 
 def _may_cross(request: SearchRequest) -> bool:

@@ -1,0 +1,3 @@
+"""Tests, in the environment of the service."""
+
+import app  # noqa: F401  sets how threads wait, before anything is loaded that has some

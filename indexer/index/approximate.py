@@ -1,7 +1,7 @@
 """Searching a large segment without reading all of its vectors, and what is built for it."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,9 +12,9 @@ from indexer.index.exact import Nearest, Vectors, rerank, use_threads
 from indexer.index.graph import Graph, build_graph, falls_apart
 from indexer.index.ivf import Ivf, build_ivf
 from indexer.index.kinds import IndexSetting, Kind
-from indexer.index.mapping import VectorFile, checksum
+from indexer.index.mapping import VectorFile
 from indexer.index.selection import Selection
-from indexer.index.tuning import TARGET, K, Queries, Sample, Tuning, cheapest, ladder, sample
+from indexer.index.tuning import TARGET, K, Outside, Queries, Sample, Tuning, cheapest, ladder, sample
 
 FEW_ROWS = 2048
 """So many selected rows, or fewer, are best read one by one."""
@@ -64,17 +64,14 @@ class Approximate:
         return rerank(self._vectors, queries, k, self._lists.candidates(queries, wanted, selection, nprobe))
 
     @classmethod
-    def open(cls, folder: Path, vectors: Vectors, sums: Mapping[str, int]) -> Self:
+    def open(cls, folder: Path, vectors: Vectors, files: Collection[str]) -> Self:
         """Map what `build` made for a segment.
 
         Raises:
             OSError, ValueError, TypeError: It is damaged.
         """
-        for name, expected in sums.items():
-            if checksum(folder / name) != expected:
-                raise ValueError(f"{folder / name} is damaged")
         try:
-            return cls(folder, vectors, Tuning.read(folder), sums)
+            return cls(folder, vectors, Tuning.read(folder), files)
         except RuntimeError as error:  # of FAISS
             raise ValueError(f"{folder} cannot be read: {error}") from error
 
@@ -122,21 +119,21 @@ class Approximate:
 
 
 def build(
-    folder: Path, kind: IndexSetting, vectors: VectorFile, others: Vectors, stop: threading.Event
-) -> Mapping[str, int] | None:
+    folder: Path, kind: IndexSetting, vectors: VectorFile, outside: Outside, stop: threading.Event
+) -> list[str] | None:
     """Write what searches of a segment need, and measure how wide they must be.
 
     Args:
         kind: `ivf`, `hnsw`, or `auto`: a graph where the lists must be read far to find enough.
-        others: Vectors of the other modality, with which it is tuned.
+        outside: Queries with which it is tuned, beside vectors of its own.
 
     Returns:
-        Checksums of the files; None when `stop` ended it.
+        The files that never change; None when `stop` ended it.
     """
     use_threads(len(vectors.vectors))
     if not build_ivf(folder, vectors, stop):
         return None
-    queries = sample(vectors, others)
+    queries = sample(vectors, outside)
     lists = Approximate(folder, vectors.vectors, _UNKNOWN, files := [ivf.FILE])
     tuning = lists.tune(queries, TARGET)
     wanted = kind == "hnsw" or (kind == "auto" and lists.share_read > FAR)
@@ -146,4 +143,4 @@ def build(
         files.append(graph.FILE)
         tuning = Approximate(folder, vectors.vectors, tuning, files).tune(queries, TARGET)
     tuning.write(folder)
-    return {name: checksum(folder / name) for name in files}
+    return files

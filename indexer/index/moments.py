@@ -4,6 +4,7 @@ They give, for any query and without sampling, the mean and the standard deviati
 the set: with mean vector m and covariance S, the similarity q.x has mean q.m and variance q'Sq.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from indexer.types import Vector
 
 MIN_STD = 1e-3
 """Below this the vectors are too few or too alike for a standard deviation to mean anything."""
+_BLOCK = 4096
+"""Vectors taken in at a time: they are held in float64."""
 
 
 class Spread(NamedTuple):
@@ -29,6 +32,24 @@ class Moments:
         self.count = 0
         self._sum = np.zeros(dimension)
         self._products = np.zeros((dimension, dimension))
+
+    @classmethod
+    def read(cls, path: Path, count: int, dimension: int) -> "Moments":
+        """Those of so many vectors, as `write` wrote them; raises `OSError` or `ValueError` of another file."""
+        found = cls(dimension)
+        table = np.fromfile(path, dtype="<f8").reshape(dimension + 1, dimension)
+        found.count, found._sum, found._products = count, table[0].copy(), table[1:].copy()
+        return found
+
+    def write(self, path: Path) -> None:
+        """Keep the sums in a file; the count is kept by the caller."""
+        np.vstack([self._sum, self._products]).astype("<f8").tofile(path)
+
+    def join(self, other: "Moments") -> None:
+        """Take in the vectors of another set."""
+        self.count += other.count
+        self._sum += other._sum
+        self._products += other._products
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         """Take in vectors [n, d]."""
@@ -63,7 +84,8 @@ class Moments:
         )
 
     def _change(self, vectors: NDArray[np.float32], sign: int) -> None:
-        values = vectors.astype(np.float64)
-        self.count += sign * len(values)
-        self._sum += sign * values.sum(axis=0)
-        self._products += sign * (values.T @ values)
+        for start in range(0, len(vectors), _BLOCK):
+            values = vectors[start : start + _BLOCK].astype(np.float64)
+            self.count += sign * len(values)
+            self._sum += sign * values.sum(axis=0)
+            self._products += sign * (values.T @ values)

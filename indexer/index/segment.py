@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 from indexer.index.approximate import Approximate, build
 from indexer.index.exact import Nearest, Vectors, rerank, scan, use_threads
 from indexer.index.kinds import IndexSetting
-from indexer.index.mapping import VectorFile, leave, map_file
+from indexer.index.mapping import VectorFile, checksum, leave, map_file
+from indexer.index.moments import Moments
 from indexer.index.selection import ItemSet, Selection
+from indexer.index.tuning import Outside
 from indexer.stores.originals import sync_folder
 from indexer.types import Vector, VectorRows
 
 VECTORS = "vectors.f32"
 _FILES = ("seqs.i64", "items.i64", VECTORS)
 """The columns of `VectorRows`, little-endian, without a header: `segment.json` tells how many rows there are."""
+_MOMENTS = "moments.f64"
 _HEADER = "segment.json"
 _PARTIAL = "partial-"
 _BLOCK = 1024
@@ -159,6 +162,9 @@ class Segment:
             OSError, ValueError, TypeError: It is damaged; the caller does without it.
         """
         header = Header(**json.loads((folder / _HEADER).read_text(encoding="utf-8")))
+        for name, expected in header.sums.items():
+            if checksum(folder / name) != expected:
+                raise ValueError(f"{folder / name} is damaged")
         mappings, columns = [map_file(folder / name) for name in _FILES], []
         for name, mapping, empty in zip(_FILES, mappings, _columns(_room(0, header.dimension)), strict=True):
             column = np.frombuffer(mapping, empty.dtype).reshape(-1, *empty.shape[1:])
@@ -166,7 +172,8 @@ class Segment:
                 raise ValueError(f"{folder / name} holds {len(column)} rows; {header.count} were built")
             columns.append(column)
         rows = VectorRows(*columns)
-        built = None if header.kind == "flat" else Approximate.open(folder, rows.vectors, header.sums)
+        files = header.sums.keys() - {_MOMENTS}
+        built = None if header.kind == "flat" else Approximate.open(folder, rows.vectors, files)
         return cls(rows, mappings, built), header
 
     def check_holds(self, live: NDArray[np.int64], header: Header) -> None:
@@ -300,23 +307,27 @@ def write_segment(
     header: Header,
     blocks: Iterable[VectorRows],
     stop: threading.Event,
-    others: Callable[[], Vectors],
+    outside: Callable[[], Outside],
+    moments: Moments | None = None,
 ) -> bool:
     """Write vectors in ascending order of their sequence numbers as one segment, complete or not at all.
 
     A killed build leaves nothing that would be opened; False when `stop` ended it.
 
     Args:
-        others: Gives vectors of the other modality, with which a segment is tuned that is not flat.
+        outside: Gives queries with which a segment is tuned that is not flat.
+        moments: Of the vectors, if they are known; they take a second for each 30,000 of 512 components.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_PARTIAL))
     try:
         if not _write_columns(partial, blocks, stop):
             return False
-        sums = _build_structures(partial, header, stop, others)
-        if sums is None:
+        (moments or _compute_moments(partial, header)).write(partial / _MOMENTS)
+        files = _build_structures(partial, header, stop, outside)
+        if files is None:
             return False
+        sums = {name: checksum(partial / name) for name in [_MOMENTS, *files]}
         (partial / _HEADER).write_text(json.dumps(asdict(replace(header, sums=sums))), encoding="utf-8")
         for path in partial.iterdir():
             with path.open("rb") as written:
@@ -329,6 +340,13 @@ def write_segment(
         shutil.rmtree(partial, ignore_errors=True)  # on a full disk it is what takes the last space
     sync_folder(folder.parent)
     return True
+
+
+def read_moments(folder: Path, header: Header) -> Moments:
+    """Of all vectors of an open segment, hidden or not; one of an earlier version has to be read for them."""
+    if _MOMENTS in header.sums:
+        return Moments.read(folder / _MOMENTS, header.count, header.dimension)
+    return _compute_moments(folder, header)
 
 
 def remove_partial(folder: Path) -> None:
@@ -348,12 +366,19 @@ def _write_columns(folder: Path, blocks: Iterable[VectorRows], stop: threading.E
     return True
 
 
+def _compute_moments(folder: Path, header: Header) -> Moments:
+    moments = Moments(header.dimension)
+    for _, block in VectorFile(folder / VECTORS, header.dimension).blocks():
+        moments.add(block)
+    return moments
+
+
 def _build_structures(
-    folder: Path, header: Header, stop: threading.Event, others: Callable[[], Vectors]
-) -> Mapping[str, int] | None:
+    folder: Path, header: Header, stop: threading.Event, outside: Callable[[], Outside]
+) -> list[str] | None:
     if header.kind == "flat":
-        return {}
-    return build(folder, header.kind, VectorFile(folder / VECTORS, header.dimension), others(), stop)
+        return []
+    return build(folder, header.kind, VectorFile(folder / VECTORS, header.dimension), outside(), stop)
 
 
 def _columns(rows: VectorRows) -> tuple[NDArray[Any], ...]:

@@ -15,7 +15,9 @@ from indexer.index.exact import Nearest, Vectors, scan, use_threads
 from indexer.index.mapping import VectorFile
 from indexer.index.selection import Selection
 
-Queries = Literal["stored", "other"]
+Queries = Literal["stored", "other", "asked"]
+Outside = Mapping[Queries, Vectors]
+"""Queries that are no vectors of a segment: of the other modality, and such as were asked."""
 FILE = "tuning.json"
 TARGET = 0.98
 """Recall@10 against exact search, of each kind of queries."""
@@ -32,7 +34,7 @@ class Tuning:
 
     target: float
     recall: Mapping[Queries, float]
-    """By kind of queries: `stored` vectors of the segment, and of the `other` modality."""
+    """By kind of queries: `stored` vectors of the segment, of the `other` modality, and such as were `asked` lately."""
     nprobe: int
     """Inverted lists that are read."""
     candidates: int
@@ -70,16 +72,16 @@ class Sample:
         return {kind: _overlap(search(queries).rows, self.rows[kind]) for kind, queries in self.queries.items()}
 
 
-def sample(file: VectorFile, others: Vectors) -> Sample:
+def sample(file: VectorFile, outside: Outside) -> Sample:
     """Queries against a file's vectors.
 
     Text queries are out of the distribution of image vectors and harder to answer, so that vectors of the other
     modality are sampled too. Where there are none, sums of two vectors without their common part stand for them.
     """
     stored = file.sample(QUERIES, seed=2)
-    if not len(others):
-        others = stored + np.roll(stored, 1, axis=0) - 2 * stored.mean(axis=0)
-    queries: dict[Queries, Vectors] = {"stored": stored, "other": np.ascontiguousarray(others[:QUERIES])}
+    stand_in = stored + np.roll(stored, 1, axis=0) - 2 * stored.mean(axis=0)
+    queries: dict[Queries, Vectors] = {"stored": stored, "other": stand_in}
+    queries.update((kind, np.ascontiguousarray(some[:QUERIES])) for kind, some in outside.items() if len(some))
     return Sample(queries, {kind: _exact(file, wanted) for kind, wanted in queries.items()})
 
 

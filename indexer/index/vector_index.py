@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.asked import Asked
 from indexer.index.kinds import choose_kind
 from indexer.index.mapping import VectorFile
 from indexer.index.moments import Moments, Spread
-from indexer.index.segment import VECTORS, Found, Header, Segment, View, remove_partial, write_segment
+from indexer.index.segment import VECTORS, Found, Header, Segment, View, read_moments, remove_partial, write_segment
 from indexer.index.selection import ItemSet, Selection
 from indexer.index.snapshot import Snapshot
-from indexer.index.tuning import QUERIES, sample
+from indexer.index.tuning import QUERIES, Outside, sample
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import MODALITIES, Modality, SegmentInfo, Vector, VectorRows
 
@@ -91,13 +92,20 @@ class VectorIndex:
 
     Args:
         memory_bytes: What the graph of a segment may take, where the collection does not ask for one.
+        asked: Queries of late, by which segments are tuned, too.
     """
 
     def __init__(
-        self, folder: Path, catalogue: Catalogue, row: CollectionRow, modality: Modality, memory_bytes: int
+        self,
+        folder: Path,
+        catalogue: Catalogue,
+        row: CollectionRow,
+        modality: Modality,
+        memory_bytes: int,
+        asked: Asked,
     ) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._asked = memory_bytes, asked
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._built: list[Built] = []
@@ -230,7 +238,7 @@ class VectorIndex:
         header = self._header(kept, merged[-1].header.to_seq, _count(views))
         if self._path(header) in {built.folder for built in merged}:
             return  # nothing came or went since it was built
-        new = self._build(header, views, stop)
+        new = self._build(header, views, stop, self._moments_of(merged, views))
         if new is None:
             return
         with writes, self._replayed():
@@ -281,7 +289,7 @@ class VectorIndex:
             count = self._catalogue.count_vectors(self._row.generation_pk, self._modality)
             header = self._header([], self._catalogue.last_seq(), count)
             if count:
-                write_segment(self._path(header), header, self._reported(report), stop, self._others)
+                write_segment(self._path(header), header, self._reported(report), stop, self._outside)
             self._load()
 
     def tune(self, target: float) -> None:
@@ -291,7 +299,7 @@ class VectorIndex:
         for one in built:
             if one.segment.approximate:
                 vectors = VectorFile(one.folder / VECTORS, self._row.dimension)
-                one.segment.approximate.tune(sample(vectors, self._others()), target).write(one.folder)
+                one.segment.approximate.tune(sample(vectors, self._outside()), target).write(one.folder)
 
     def problems(self) -> list[str]:
         """Every difference between the index and the catalogue, in words; empty when there is none.
@@ -357,9 +365,7 @@ class VectorIndex:
         self._built = list(self._open_built())
         self._remove_unreachable()
         self._last_seq = self._built[-1].header.to_seq if self._built else 0
-        for built in self._built:
-            for rows in built.segment.view().blocks():
-                self._moments.add(rows.vectors)
+        self._moments.join(self._moments_of(self._built, [built.segment.view() for built in self._built]))
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
             if self._delta.live > MAX_REPLAYED:
@@ -442,12 +448,22 @@ class VectorIndex:
             newer += built.segment.live
         return first
 
-    def _build(self, header: Header, views: Sequence[View], stop: threading.Event) -> list[Built] | None:
+    def _moments_of(self, built: Sequence[Built], views: Sequence[View]) -> Moments:
+        """Of what can be found in views of built segments."""
+        moments = Moments(self._row.dimension)
+        for one, view in zip(built, views, strict=True):
+            moments.join(read_moments(one.folder, one.header))
+            moments.remove(view.rows.vectors[~view.alive])
+        return moments
+
+    def _build(
+        self, header: Header, views: Sequence[View], stop: threading.Event, moments: Moments | None = None
+    ) -> list[Built] | None:
         """The segment with what can be found in the views, none where that is nothing; None when stopped."""
         if not header.count:
             return []
         blocks = (rows for view in views for rows in view.blocks())
-        written = write_segment(self._path(header), header, blocks, stop, self._others)
+        written = write_segment(self._path(header), header, blocks, stop, self._outside, moments)
         return [self._open(self._path(header))] if written else None
 
     @property
@@ -469,6 +485,9 @@ class VectorIndex:
         # Vectors only ever leave the set of those up to a number, so the numbers together name one set.
         name = f"{header.after_seq:020d}-{header.to_seq:020d}-{header.count:012d}"
         return self._folder / (name if header.kind == "flat" else f"{name}-{header.kind}")
+
+    def _outside(self) -> Outside:
+        return {"other": self._others(), "asked": self._asked.sample()}
 
     def _others(self) -> NDArray[np.float32]:
         """Vectors of the other modality, from a few places of the catalogue; none where there are none."""

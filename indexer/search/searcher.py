@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from indexer.errors import IndexerError, QueryInvalid
+from indexer.index.asked import Asked
 from indexer.index.vector_index import VectorIndex
 from indexer.search.columns import Columns, Matches
 from indexer.search.diversity import diversify
@@ -68,12 +69,13 @@ class Searcher:
         indexes: Mapping[Modality, VectorIndex],
         columns: Columns,
         count_items: Callable[[], int],
+        asked: Asked,
         encoder: Encoder,
         limits: ImageLimits,
     ) -> None:
         self._row, self._catalogue, self._indexes, self._columns = row, catalogue, indexes, columns
         self._texts = catalogue.texts(row.pk)
-        self._count_items = count_items
+        self._count_items, self._asked = count_items, asked
         self._encoder, self._image_limits = encoder, limits
 
     def search(self, request: SearchRequest) -> SearchResult:
@@ -122,10 +124,17 @@ class Searcher:
         """What a request asks for, or why it cannot be asked."""
         if isinstance(terms, Exception):
             return terms
+        self._note(request, terms)
         try:
             return self._question(request, terms)
         except IndexerError as error:
             return error
+
+    def _note(self, request: SearchRequest, terms: Sequence[EmbeddedTerm]) -> None:
+        """Indexes are tuned by what people look for: texts and pictures, whose vectors no item has."""
+        for term, embedded in zip(request.terms, terms, strict=False):  # words alone have no vectors
+            if term.text is not None or term.image is not None:
+                self._asked.note(next(iter(embedded.embeddings.values())))
 
     def _find(self, question: Question) -> Page | IndexerError:
         """The page that was asked for, or why there is none."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -308,7 +308,11 @@ class Catalogue:
         inside = (vectors.c.seq > after_seq) & (vectors.c.seq <= to_seq)
         query = select(vectors.c.seq).where(_of(generation_pk, modality), inside).order_by(vectors.c.seq)
         with self._database.read() as connection:
-            return np.fromiter(connection.execute(query).scalars(), dtype=np.int64)
+            result = connection.execute(query)
+            # The driver's own rows: there may be millions.
+            found = np.fromiter(cast("Iterable[tuple[int]]", result.cursor), dtype=[("seq", np.int64)])
+            result.close()
+        return found["seq"]
 
     def vectors_after(self, generation_pk: int, modality: Modality, seq: int) -> Iterator[VectorRows]:
         """Vectors with a higher sequence number than `seq`, ascending, streamed in blocks."""

@@ -5,9 +5,9 @@ Each collection has an index of its own, so that bm25 weighs words by this colle
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ MAX_SIMILAR = 50
 """Words with the most trigrams in common, among which the nearest are looked for."""
 
 _BLOCK = 4096
+_UNITS = 10**15
+"""Of bm25, as which scores leave SQLite; the least score is 1e-6, of a word that more than half of the texts have."""
 
 
 class Matched(NamedTuple):
@@ -49,14 +51,15 @@ class Texts:
 
     def matching(self, expression: str) -> Matched:
         """All items that match an FTS5 expression, scored by bm25 with FTS5's constants k1 = 1.2, b = 0.75."""
-        query = f"SELECT rowid, -bm25({self._name}) FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rowid"  # noqa: S608
+        # One row: for each, the driver takes the interpreter's lock, and hundreds of thousands have a frequent word.
+        query = (
+            f"WITH found AS MATERIALIZED (SELECT rowid AS pk, CAST(bm25({self._name}) * {-_UNITS} AS INTEGER) AS units "  # noqa: S608
+            f"FROM {self._name} WHERE {self._name} MATCH ? ORDER BY rowid) "
+            "SELECT coalesce(group_concat(pk), ''), coalesce(group_concat(units), '') FROM found"
+        )
         with self._reading() as connection:
-            result = connection.exec_driver_sql(query, (expression,))
-            # The driver's own rows: of a frequent word there are hundreds of thousands.
-            rows = cast("Iterable[tuple[int, float]]", result.cursor)
-            found = np.fromiter(rows, dtype=[("item", np.int64), ("score", np.float64)])
-            result.close()
-        return Matched(found["item"], found["score"])
+            pks, units = connection.exec_driver_sql(query, (expression,)).one()
+        return Matched(_integers(pks), _integers(units) / _UNITS)
 
     def count(self, expression: str, most: int = -1) -> int:
         """Number of items that match an FTS5 expression, counted up to `most` where that is given."""
@@ -177,6 +180,10 @@ def _add_words(connection: Connection, collection_pk: int, found: set[str]) -> N
                 for trigram in trigrams(word)
             ]
             connection.execute(insert(spellings), rows)
+
+
+def _integers(text: str) -> NDArray[np.int64]:
+    return np.fromstring(text, dtype=np.int64, sep=",")
 
 
 def _name(collection_pk: int) -> str:

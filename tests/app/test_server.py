@@ -2,10 +2,13 @@
 
 import logging
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+import app
 from app.routes import page
 from app.server import create_app
 from app.settings import Settings
@@ -261,3 +265,9 @@ def test_each_operation_has_a_summary_and_a_described_body(operations: dict[str,
         "application/json",
         "multipart/form-data",
     }
+
+
+def test_how_threads_wait_is_set_before_anything_is_loaded_that_has_some() -> None:
+    check = "import app, sys; print(*{'numpy', 'faiss'} & sys.modules.keys())"
+    folder = Path(app.__file__).parent.parent
+    assert subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True, check=True).stdout == b"\n"

@@ -19,7 +19,7 @@ import uvicorn  # noqa: F401  imported once here, and in no fork
 import app.cli
 import app.server
 import app.state
-from indexer.index import compaction, vector_index
+from indexer.index import compaction, kinds, vector_index
 from indexer.jobs import runner as jobs
 from models.encoder import DualEncoder
 from models.manifest import read_manifest
@@ -65,11 +65,18 @@ class Process:
         raise AssertionError(f"the server did not become ready:\n{self.log.read_text()}")
 
 
-def start(log: Path, *arguments: object, temporary: Path | None = None) -> Process:
-    """Start a command of `sightline`; `temporary` is its folder for temporary files."""
+def start(
+    log: Path, *arguments: object, temporary: Path | None = None, flat_components: int = kinds.FLAT_COMPONENTS
+) -> Process:
+    """Start a command of `sightline`.
+
+    Args:
+        temporary: Its folder for temporary files.
+        flat_components: Segments of more than these get lists, and a graph where these must be read far.
+    """
     log.touch()
     words = [str(argument) for argument in arguments]
-    process = _forks.Process(target=_run, args=(log, words, temporary), daemon=True)
+    process = _forks.Process(target=_run, args=(log, words, temporary, flat_components), daemon=True)
     process.start()
     return Process(process, log)
 
@@ -80,7 +87,7 @@ def fake_encoder(folder: Path) -> FakeEncoder:
     return FakeEncoder(manifest.dimension, manifest.fingerprint)
 
 
-def _run(log: Path, arguments: list[str], temporary: Path | None) -> None:
+def _run(log: Path, arguments: list[str], temporary: Path | None, flat_components: int) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -92,5 +99,7 @@ def _run(log: Path, arguments: list[str], temporary: Path | None) -> None:
     jobs.STORAGE_PAUSE_S = 0.2
     compaction.RETRY_S = 0.5
     vector_index.MIN_COMPACTION = 500
+    kinds.FLAT_COMPONENTS = flat_components
+    kinds.GRAPH_COMPONENTS = min(flat_components, kinds.GRAPH_COMPONENTS)
     sys.argv = ["sightline", *arguments]
     app.cli.main()

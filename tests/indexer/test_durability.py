@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, event
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CatalogueIncompatible, CollectionNotFound, ItemInvalid
-from indexer.index import vector_index
+from indexer.index import segment, vector_index
 from indexer.index.segment import Header, Segment
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
@@ -242,6 +242,44 @@ def test_without_its_first_segment_an_index_is_read_from_the_catalogue(open_fold
     assert collection.info().index.main == 0
     collection.compact()
     assert len(segments(tmp_path)) == 1
+
+
+def test_opening_reads_the_vectors_of_a_segment_only_if_an_earlier_version_wrote_it(
+    open_folder: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    compute = segment._compute_moments
+
+    def note(folder: Path, header: segment.Header) -> segment.Moments:
+        read.append(folder)
+        return compute(folder, header)
+
+    collection = open_folder().get("default")
+    collection.upsert(things(10))
+    collection.compact()
+    collection.delete(["3"])  # after the segment was written
+    monkeypatch.setattr(segment, "_compute_moments", note)
+    assert open_folder().get("default").verify() == []
+    assert read == []
+
+    for folder in segments(tmp_path):
+        header = json.loads((folder / "segment.json").read_text())
+        del header["sums"]["moments.f64"]
+        (folder / "segment.json").write_text(json.dumps(header))
+        (folder / "moments.f64").unlink()
+    assert open_folder().get("default").verify() == []
+    assert read == segments(tmp_path)
+
+
+def test_a_segment_whose_moments_are_damaged_is_not_used(open_folder: Open, tmp_path: Path) -> None:
+    collection = open_folder().get("default")
+    collection.upsert(things(10))
+    collection.compact()
+    for folder in segments(tmp_path):
+        (folder / "moments.f64").write_bytes(bytes((folder / "moments.f64").stat().st_size))
+    collection = open_folder().get("default")
+    assert (collection.info().index.main, collection.verify()) == (0, [])
+    assert "moments.f64 is damaged" in collection.unusable[0]
 
 
 def test_a_main_segment_of_another_fingerprint_is_never_used(open_folder: Open, tmp_path: Path) -> None:

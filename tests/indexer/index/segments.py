@@ -40,7 +40,7 @@ def write(
         header,
         rows(vectors),
         stop or threading.Event(),
-        lambda: texts(200, seed=2) if others is None else others,
+        lambda: {"other": texts(200, seed=2) if others is None else others},
     )
 
 

@@ -139,7 +139,7 @@ def test_a_row_that_is_in_two_lists_is_told(tmp_path: Path) -> None:
 def test_a_higher_target_widens_the_search_and_is_kept(tmp_path: Path) -> None:
     segment = build(tmp_path / "segment", "hnsw", pictures(6000))
     assert segment.approximate
-    queries = sample(VectorFile(tmp_path / "segment" / "vectors.f32", DIMENSION), texts(100))
+    queries = sample(VectorFile(tmp_path / "segment" / "vectors.f32", DIMENSION), {"other": texts(100)})
     low, high = (segment.approximate.tune(queries, target) for target in (0.7, 0.99))
     assert low.nprobe < high.nprobe
     assert low.ef_search

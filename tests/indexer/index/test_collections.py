@@ -11,11 +11,12 @@ import pytest
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionConflict
-from indexer.index import approximate, kinds, segment, vector_index
+from indexer.index import approximate, asked, kinds, segment, tuning, vector_index
 from indexer.index.graph import build_graph
 from indexer.index.kinds import IndexSetting
 from indexer.types import CollectionSettings, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
+from tests.pictures import picture
 
 Open = Callable[[], Collections]
 KINDS: tuple[IndexSetting, ...] = ("ivf", "hnsw")
@@ -173,6 +174,42 @@ def test_a_tuned_collection_keeps_its_target(open_folder: Open, encoder: FakeEnc
         assert built.tuning
         assert built.tuning.target == 0.6
         collection = open_folder().get("built")
+
+
+def test_segments_are_tuned_by_what_was_searched_for(open_folder: Open, encoder: FakeEncoder, tmp_path: Path) -> None:
+    def tuned_by(collection: Collection) -> set[str]:
+        collection.tune(0.9)
+        [built] = collection.info().index.segments["image"]
+        assert built.tuning
+        return set(built.tuning.recall)
+
+    collection = make(open_folder(), "ivf")
+    collection.upsert(items(encoder, range(400)))
+    collection.compact()
+    for number in range(asked.FEWEST - 1):
+        collection.search(SearchRequest((Term(text=f"a thing {number}"),)))
+        collection.search(SearchRequest((Term(text="a thing 0"),)))  # the same again tells nothing new
+        collection.search(SearchRequest((Term(item=str(number)),)))  # as stored vectors do
+    assert tuned_by(collection) == {"stored", "other"}
+    collection.search(SearchRequest((Term(text="another", weight=-1.0), Term(image=picture("red")))))
+    for _ in range(2):
+        assert tuned_by(collection) == {"stored", "other", "asked"}
+        collection = open_folder().get("built")
+
+    [path] = (tmp_path / "data" / "index").rglob(asked.FILE)
+    assert path.stat().st_size == 2 * encoder.dimension * (asked.FEWEST + 1)
+
+
+def test_the_latest_queries_are_kept(tmp_path: Path) -> None:
+    queries = asked.Asked(tmp_path, 1)
+    for number in range(tuning.QUERIES + 5):
+        queries.note(np.array([number], dtype=np.float32))
+    queries.note(np.array([5], dtype=np.float32))
+    queries.save()
+    for kept in (queries, asked.Asked(tmp_path, 1)):
+        assert kept.sample()[:, 0].tolist() == [*range(6, tuning.QUERIES + 5), 5]
+    (tmp_path / asked.FILE).write_bytes(b"torn")
+    assert asked.Asked(tmp_path, 3).sample().shape == (0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
