@@ -35,7 +35,8 @@ class Settings(BaseSettings):
         description="Model of the collection `default` when it is first made, and of requests that name none.",
     )
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
-        default="auto", description="Where the model runs; `auto` takes a GPU when there is one."
+        default="auto",
+        description="Where the model runs and built segments are searched; `auto` takes a GPU when there is one.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads per tower; 0 takes one per physical core.")
     max_image_bytes: int = Field(default=20 * 2**20, ge=1, description="Most bytes of one encoded picture.")

@@ -14,6 +14,7 @@ from app.settings import Settings
 from indexer.collections import Collections
 from indexer.fetching.fetcher import Fetcher
 from indexer.fetching.objects import ObjectStores
+from indexer.index.hardware import Hardware
 from indexer.ingest.job import KIND as INGEST
 from indexer.ingest.job import IngestJob
 from indexer.ingest.loading import PictureLoader
@@ -74,11 +75,12 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     encoders = Encoders(settings, store, lanes, batches.observe)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
+    hardware = Hardware.of(settings.index_memory_bytes, settings.device)
     objects, fetcher = ObjectStores(settings.ingest_roots), Fetcher(settings.url_ranges)
     spool = settings.data_dir / "spool"
     locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
     with Collections(
-        settings.data_dir, encoder_of, settings.image_limits, settings.model, settings.index_memory_bytes, lanes
+        settings.data_dir, encoder_of, settings.image_limits, settings.model, hardware, lanes
     ) as collections:
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)

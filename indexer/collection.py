@@ -17,6 +17,7 @@ from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound, OriginalMissing
 from indexer.generation import Generation
 from indexer.generations import EncoderOf, Generations
+from indexer.index.hardware import Hardware
 from indexer.index.vector_index import VectorIndex
 from indexer.preparation import Prepared, check_id, prepare
 from indexer.quality.report import Quality
@@ -78,7 +79,7 @@ class Collection:
         index_folder: Path,
         encoder_of: EncoderOf,
         limits: ImageLimits,
-        index_memory_bytes: int,
+        hardware: Hardware,
         lanes: Lanes,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
@@ -99,7 +100,7 @@ class Collection:
                 encoder,
                 limits,
                 self._columns,
-                index_memory_bytes=index_memory_bytes,
+                hardware=hardware,
                 count_items=lambda: self._count,
                 writes=self._writes,
                 check_open=self._check_open,

@@ -12,7 +12,7 @@ from typing import IO, Self
 
 from indexer.collection import Collection
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
-from indexer.index.kinds import machine_share
+from indexer.index.hardware import Hardware
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
@@ -31,7 +31,7 @@ class Collections:
     Args:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
         default_model: The model with which the collection `default` is made.
-        index_memory_bytes: What the graph of one segment may take; by default a quarter of the machine's memory.
+        hardware: What indexes may use of the machine.
         lanes: Those of the process; searches and uploads go first.
 
     Raises:
@@ -44,12 +44,12 @@ class Collections:
         open_encoder: Callable[[str], Encoder],
         limits: ImageLimits | None = None,
         default_model: str = "default",
-        index_memory_bytes: int | None = None,
+        hardware: Hardware | None = None,
         lanes: Lanes | None = None,
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
-        self._index_memory_bytes = machine_share() if index_memory_bytes is None else index_memory_bytes
+        self._hardware = hardware or Hardware()
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         try:
@@ -168,7 +168,7 @@ class Collections:
             folder,
             self._encoder_of,
             self._limits,
-            self._index_memory_bytes,
+            self._hardware,
             self._lanes,
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from indexer.index.asked import Asked
 from indexer.index.compaction import Compaction
+from indexer.index.hardware import Hardware
 from indexer.index.vector_index import VectorIndex
 from indexer.quality.reports import QualityReports
 from indexer.search.columns import Columns
@@ -40,7 +41,7 @@ class Generation:
         limits: ImageLimits,
         columns: Columns,
         *,
-        index_memory_bytes: int,
+        hardware: Hardware,
         count_items: Callable[[], int],
         writes: threading.RLock,
         check_open: Callable[[], None],
@@ -50,7 +51,7 @@ class Generation:
         """Share of the searches that it answers without being active."""
         self._asked = Asked(folder, row.dimension)
         self.indexes: dict[Modality, VectorIndex] = {
-            modality: VectorIndex(folder / modality, catalogue, row, modality, index_memory_bytes, self._asked)
+            modality: VectorIndex(folder / modality, catalogue, row, modality, hardware, self._asked)
             for modality in MODALITIES
         }
         self._closed = threading.Event()

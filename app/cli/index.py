@@ -81,13 +81,15 @@ def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collecti
     """All collections of a data folder, or one, with the folder locked."""
     from app.encoders import Encoders
     from indexer.collections import Collections
+    from indexer.index.hardware import Hardware
     from models.store import ModelStore
 
     settings = load_settings(data_dir=data_dir)
     if not (settings.data_dir / "catalogue.db").is_file():
         raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
+    hardware = Hardware.of(settings.index_memory_bytes, "cpu")
     encoders = Encoders(settings, ModelStore(settings.models_dir))
-    with Collections(settings.data_dir, encoders, index_memory_bytes=settings.index_memory_bytes) as collections:
+    with Collections(settings.data_dir, encoders, hardware=hardware) as collections:
         names = [name] if name else [info.name for info in collections.infos()]
         yield [collections.get(name) for name in names]
 

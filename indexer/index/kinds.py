@@ -1,6 +1,5 @@
 """Kinds of built segments, and which one is chosen for how many vectors."""
 
-import os
 from typing import Literal
 
 from indexer.index import graph
@@ -13,13 +12,6 @@ FLAT_COMPONENTS = 2**23
 GRAPH_COMPONENTS = 2**26
 """Components (131,072 vectors of 512) below which `auto` builds no graph: one costs 20 times what lists cost, and a
 segment of this size is soon merged into a larger one."""
-MEMORY_SHARE = 4
-"""By default a graph may take one part in so many of the machine's memory."""
-
-
-def machine_share() -> int:
-    """Bytes that a graph may take by default."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_SHARE
 
 
 def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes: int) -> IndexSetting:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from indexer.index.approximate import Approximate, build
 from indexer.index.exact import Nearest, Vectors, rerank, scan, use_threads
+from indexer.index.gpu import Gpu, GpuVectors
 from indexer.index.kinds import IndexSetting
 from indexer.index.mapping import VectorFile, checksum, leave, map_file
 from indexer.index.moments import Moments
@@ -68,6 +69,7 @@ class View:
         alive: bool [n], those that are not hidden; None when all are.
         mappings: Of a built segment, the files that its columns lie in.
         approximate: How it is searched where a scan would take long.
+        copied: Its vectors on a GPU.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class View:
         alive: NDArray[np.bool_] | None,
         mappings: Sequence[mmap],
         approximate: Approximate | None,
+        copied: GpuVectors | None,
     ) -> None:
         self.rows, self._alive, self._mappings, self._approximate = rows, alive, mappings, approximate
+        self._faster = [structure for structure in (copied, approximate) if structure]
         self._live_rows = Selection(alive, len(rows.seqs))
         self.live = self._live_rows.live
 
@@ -95,13 +99,19 @@ class View:
         """
         k = min(k, selection.live)
         use_threads(len(queries))
-        found = self._approximate.search(queries, k, selection) if self._approximate else None
+        found = self._search_faster(queries, k, selection)
         if found is None:
             return self._scan(queries, k, selection)
         short = np.flatnonzero(found.rows[:, -1] < 0)
         if len(short):
             found.similarities[short], found.rows[short] = self._scan(queries[short], k, selection)
         return found
+
+    def _search_faster(self, queries: Vectors, k: int, selection: Selection) -> Nearest | None:
+        for structure in self._faster:
+            if (found := structure.search(queries, k, selection)) is not None:
+                return found
+        return None
 
     def _scan(self, queries: Vectors, k: int, selection: Selection) -> Nearest:
         found = scan(self.rows.vectors, queries, k, selection)
@@ -139,8 +149,14 @@ class Segment:
     A view of it may be read beside everything that is done to it.
     """
 
-    def __init__(self, rows: VectorRows, mappings: Sequence[mmap] = (), approximate: Approximate | None = None) -> None:
-        self._mappings, self.approximate = mappings, approximate
+    def __init__(
+        self,
+        rows: VectorRows,
+        mappings: Sequence[mmap] = (),
+        approximate: Approximate | None = None,
+        copied: GpuVectors | None = None,
+    ) -> None:
+        self._mappings, self.approximate, self._copied = mappings, approximate, copied
         # Arrays with room to grow; a row that is written never changes, so that views can share them.
         self._rows, self._count = rows, len(rows.seqs)
         self._hidden = np.zeros(self._count, dtype=bool)
@@ -155,8 +171,8 @@ class Segment:
         return cls(_room(0, dimension))
 
     @classmethod
-    def open(cls, folder: Path) -> tuple["Segment", Header]:
-        """Memory-map a built segment.
+    def open(cls, folder: Path, gpu: Gpu | None = None) -> tuple["Segment", Header]:
+        """Memory-map a built segment, with a copy of its vectors on a GPU that has room for them.
 
         Raises:
             OSError, ValueError, TypeError: It is damaged; the caller does without it.
@@ -174,7 +190,8 @@ class Segment:
         rows = VectorRows(*columns)
         files = header.sums.keys() - {_MOMENTS}
         built = None if header.kind == "flat" else Approximate.open(folder, rows.vectors, files)
-        return cls(rows, mappings, built), header
+        copied = GpuVectors.copy(gpu, VectorFile(folder / VECTORS, header.dimension)) if gpu else None
+        return cls(rows, mappings, built, copied), header
 
     def check_holds(self, live: NDArray[np.int64], header: Header) -> None:
         """Raise `ValueError` unless a built segment holds the catalogue's vectors of its range, each once.
@@ -262,7 +279,7 @@ class Segment:
         if self._view is None:
             rows = VectorRows(*(column[: self._count] for column in _columns(self._rows)))
             alive = ~self._hidden[: self._count] if self.hidden else None
-            self._view = View(rows, alive, self._mappings, self.approximate)
+            self._view = View(rows, alive, self._mappings, self.approximate, self._copied)
         return self._view
 
     @property

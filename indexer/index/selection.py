@@ -52,6 +52,10 @@ class Selection:
         self.live = count if chosen is None else int(np.count_nonzero(chosen))
         """Number of rows in it."""
 
+    def holds(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these rows are in it."""
+        return np.ones(rows.shape, dtype=bool) if self._chosen is None else self._chosen[rows]
+
     @property
     def selector(self) -> faiss.IDSelector | None:
         """For a scan of all rows; None where it selects all, of which FAISS is faster."""

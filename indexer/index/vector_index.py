@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.asked import Asked
+from indexer.index.hardware import Hardware
 from indexer.index.kinds import choose_kind
 from indexer.index.mapping import VectorFile
 from indexer.index.moments import Moments, Spread
@@ -91,7 +92,7 @@ class VectorIndex:
     failed half-way is made good by replaying before anything else is answered.
 
     Args:
-        memory_bytes: What the graph of a segment may take, where the collection does not ask for one.
+        hardware: What it may use of the machine.
         asked: Queries of late, by which segments are tuned, too.
     """
 
@@ -101,11 +102,11 @@ class VectorIndex:
         catalogue: Catalogue,
         row: CollectionRow,
         modality: Modality,
-        memory_bytes: int,
+        hardware: Hardware,
         asked: Asked,
     ) -> None:
         self._folder, self._catalogue, self._row, self._modality = folder, catalogue, row, modality
-        self._memory_bytes, self._asked = memory_bytes, asked
+        self._hardware, self._asked = hardware, asked
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
         self._built: list[Built] = []
@@ -424,7 +425,7 @@ class VectorIndex:
         return built
 
     def _open(self, folder: Path) -> Built:
-        segment, header = Segment.open(folder)
+        segment, header = Segment.open(folder, self._hardware.gpu)
         self._check(header)
         return Built(segment, header, folder)
 
@@ -478,7 +479,7 @@ class VectorIndex:
             after_seq=kept[-1].header.to_seq if kept else 0,
             to_seq=to_seq,
             count=count,
-            kind=choose_kind(self._row.settings.index, count, self._row.dimension, self._memory_bytes),
+            kind=choose_kind(self._row.settings.index, count, self._row.dimension, self._hardware.memory_bytes),
         )
 
     def _path(self, header: Header) -> Path:

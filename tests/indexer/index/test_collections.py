@@ -13,6 +13,7 @@ from indexer.collections import Collections
 from indexer.errors import CollectionConflict
 from indexer.index import approximate, asked, kinds, segment, tuning, vector_index
 from indexer.index.graph import build_graph
+from indexer.index.hardware import Hardware
 from indexer.index.kinds import IndexSetting
 from indexer.types import CollectionSettings, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
@@ -89,7 +90,7 @@ def test_memory_decides_about_a_graph(tmp_path: Path, encoder: FakeEncoder, monk
     monkeypatch.setattr(approximate, "FAR", 0)
     for memory_bytes, kind in ((0, "ivf"), (10**9, "hnsw")):
         folder = tmp_path / kind
-        with Collections(folder, lambda _: encoder, index_memory_bytes=memory_bytes) as collections:
+        with Collections(folder, lambda _: encoder, hardware=Hardware(memory_bytes)) as collections:
             collection = collections.get("default")
             collection.upsert(items(encoder, range(300)))
             collection.compact()
