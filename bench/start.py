@@ -1,8 +1,8 @@
 """How soon a server answers `/readyz`, and what of it is imports.
 
-`python -m bench.start [ITEMS]`: the embedded model and a collection of so many pictures. All has been started once before,
-so its files are in the page cache and its modules compiled. Seconds of CPU tell more than those of the clock where
-others use the machine, too.
+`python -m bench.start [ITEMS]`: the embedded model and a collection of so many pictures. All has been started
+once before, so its files are in the page cache and its modules compiled. Seconds of CPU tell more than those of the
+clock where others use the machine, too.
 """
 
 import os
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
+from bench.encoder import median_s
 from bench.http import store
 from bench.index import World
 from bench.stub import RandomEncoder
@@ -67,16 +68,18 @@ def _time(ways: dict[str, Callable[[], float]]) -> dict[str, Took]:
     return took
 
 
-def fill(data: Path, items: int) -> None:
-    """A collection of the embedded model whose vectors are drawn."""
-    manifest = read_manifest(EMBEDDED)
+def fill(data: Path, items: int, model: Path = EMBEDDED, name: str = "default") -> float:
+    """A collection of a model whose vectors are drawn; median seconds of its index alone for one query."""
+    manifest = read_manifest(model)
     encoder, world = RandomEncoder(manifest.dimension), World(manifest.dimension)
     encoder.fingerprint = manifest.fingerprint
-    with Collections(data, lambda _: encoder) as collections:
+    with Collections(data, lambda _: encoder, default_model=name) as collections:
         collection = collections.get("default")
         for start in range(0, items, 4096):
             store(collection, world.pictures(min(4096, items - start), seed=start), start)
         collection.compact()
+        selected, query = collection.generations.active.indexes["image"].select(), world.texts(1, seed=3)
+        return median_s(lambda: selected.search_many(query, 10), 50)
 
 
 def _execute(folder: Path, code: str) -> float:
@@ -90,7 +93,9 @@ def _serve(folder: Path, data: Path) -> float:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "app", "serve", "--port", str(port), "--data-dir", str(data)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=_environment(folder)) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment(folder)
+    ) as process:
         while not _is_ready(f"http://127.0.0.1:{port}"):
             time.sleep(POLL_S)
         ready = time.perf_counter()
