@@ -13,6 +13,8 @@ JSON = "application/json"
 class Answer(NamedTuple):
     """To one request."""
 
+    line: bytes
+    """The first line of the request."""
     asked: float
     """When, by `time.perf_counter`."""
     seconds: float
@@ -74,6 +76,9 @@ async def _ask(url: str, requests: Iterator[bytes], clients: int, seconds: float
             if due > now:
                 await asyncio.sleep(due - now)
             due = max(due + pause_s, time.perf_counter())
+            if reader.at_eof():  # servers end connections on which nobody asked for some seconds
+                writer.close()
+                reader, writer = await asyncio.open_connection(host, int(port))
             answers.append(await _exchange(reader, writer, next(requests)))
         writer.close()
         await writer.wait_closed()
@@ -89,4 +94,6 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
     length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
     body = await reader.readexactly(length)
     status = int(head.split(b" ", 2)[1])
-    return Answer(asked, time.perf_counter() - asked, status, head + body if status >= 400 else head)
+    return Answer(
+        whole[: whole.index(b"\r")], asked, time.perf_counter() - asked, status, head + body if status >= 400 else head
+    )

@@ -43,11 +43,12 @@ def prepare(data: Path, model: Path, items: int) -> float:
 @contextmanager
 def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
     """Its server over a folder that is prepared."""
-    with process(_serve, data) as url:
+    with process(serve, data) as url:
         yield _ways(url, inputs)
 
 
-def _serve(data: Path, sender: Connection) -> None:
+def serve(data: Path, sender: Connection) -> None:
+    """Serve a folder that is prepared; the address is sent."""
     settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu")
     with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as made:
         sender.send(address(listener))
