@@ -52,7 +52,7 @@ def upload(path: str, picture: bytes, method: str = "POST", field: str = "image"
 
 
 def ask(url: str, requests: Iterator[bytes], clients: int, seconds: float) -> Answers:
-    """Let clients ask one request after the other; raises SystemExit when one is refused."""
+    """Let clients ask one request after the other, each one at least; raises SystemExit when one is refused."""
     found = asyncio.run(_ask(url, requests, clients, seconds, pause_s=0.0))
     if refused := [answer.head for answer in found.answers if answer.status >= 400]:
         raise SystemExit(refused[0].decode())
@@ -72,14 +72,15 @@ async def _ask(url: str, requests: Iterator[bytes], clients: int, seconds: float
     async def ask_on(number: int) -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         due = started + pause_s * number / clients
-        while (now := time.perf_counter()) < started + seconds:
-            if due > now:
-                await asyncio.sleep(due - now)
+        while True:
+            await asyncio.sleep(due - time.perf_counter())
             due = max(due + pause_s, time.perf_counter())
             if reader.at_eof():  # servers end connections on which nobody asked for some seconds
                 writer.close()
                 reader, writer = await asyncio.open_connection(host, int(port))
             answers.append(await _exchange(reader, writer, next(requests)))
+            if max(due, time.perf_counter()) >= started + seconds:
+                break
         writer.close()
         await writer.wait_closed()
 

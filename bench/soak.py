@@ -124,7 +124,9 @@ def _judge(seen: Answers, memory: list[int], patience_s: float) -> bool:
     refused = [answer for answer in seen.answers if answer.status == 503]
     p99 = [_p99(part) for part in _parts(sorted(seen.answers, key=lambda answer: answer.asked))]
     parts = [float(np.median(part)) / MIB for part in _parts(memory)]
+    in_flight = sum(answer.seconds for answer in seen.answers) / seen.seconds
     verdicts = {
+        f"overload: {len(refused)} refused, {in_flight:.1f} in flight": bool(refused) or in_flight > CLIENTS / 2,
         f"no error but 503: {dict(statuses)}": set(statuses) <= {200, 201, 503},
         f"Retry-After with each of {len(refused)}": all(b"retry-after:" in one.head.lower() for one in refused),
         f"memory in MiB, by fifths of the time: {_list(parts)}": parts[-1] <= GROWTH * parts[1],

@@ -80,7 +80,7 @@ def _in_process(name: str, folder: Path, inputs: Inputs) -> Iterator[Ways]:
         [*command, str(inputs.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=None,
         env=os.environ | QUIET,
         text=True,
     ) as process:
@@ -120,9 +120,7 @@ def _asking(url: str, requests: list[bytes]) -> Callable[[int, float], Rate]:
 def _server(command: list[str], port: int) -> Iterator[str]:
     """The address of a server that is ready."""
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | QUIET
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=None, env=os.environ | QUIET) as process:
         try:
             _wait(process, url)
             yield url
