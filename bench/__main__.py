@@ -1,6 +1,6 @@
 """All benchmarks, one after the other."""
 
-from bench import encoder, filters, http, index, ingest, memory, reembed, search
+from bench import encoder, filters, http, index, ingest, memory, reembed, search, start
 
 encoder.run()
 search.run()
@@ -10,3 +10,4 @@ http.run()
 ingest.run()
 reembed.run()
 memory.run()
+start.run()

@@ -58,7 +58,7 @@ def clip_retrieval_ways(model: str, inputs: Path) -> dict[str, Embed]:
             folder = Path(name) / "in"
             folder.mkdir()
             files = sorted((inputs / "pictures").iterdir())
-            count = 8 * batch  # starting its workers takes as long as many pictures
+            count = 4 * batch  # starting its workers takes as long as many pictures
             for number, file in zip(range(count), itertools.cycle(files), strict=False):
                 shutil.copy(file, folder / f"{number:06d}.jpg")
             main(

@@ -17,10 +17,10 @@ from bench.peers.contest import Inputs, Rate
 HERE = Path(__file__).parent
 STARTS_S = 300
 PACKAGES = {
-    "infinity": "'infinity-emb[torch,vision,server]==0.0.78' torch torchvision",
+    "infinity": "'infinity-emb[torch,vision,server]==0.0.78' aiohttp torch torchvision",
     "open_clip": "open_clip_torch torch torchvision fastapi uvicorn python-multipart",
     "transformers": "transformers torch torchvision",
-    "clip-retrieval": "clip-retrieval torch torchvision",
+    "clip-retrieval": "clip-retrieval 'setuptools<81' torch torchvision",
 }
 """What each needs in its environment; one resolver takes torch and torchvision together."""
 
@@ -80,7 +80,7 @@ def _in_process(name: str, folder: Path, inputs: Inputs) -> Iterator[Ways]:
         [*command, str(inputs.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=None,
+        stderr=subprocess.DEVNULL,
         env=os.environ | QUIET,
         text=True,
     ) as process:
@@ -120,7 +120,9 @@ def _asking(url: str, requests: list[bytes]) -> Callable[[int, float], Rate]:
 def _server(command: list[str], port: int) -> Iterator[str]:
     """The address of a server that is ready."""
     url = f"http://127.0.0.1:{port}"
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=None, env=os.environ | QUIET) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | QUIET
+    ) as process:
         try:
             _wait(process, url)
             yield url
