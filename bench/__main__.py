@@ -1,6 +1,6 @@
 """All benchmarks, one after the other."""
 
-from bench import bulk, encoder, filters, http, index, ingest, memory, reembed, search, writes
+from bench import bulk, encoder, filters, http, index, ingest, memory, reembed, search, start, writes
 
 encoder.run()
 search.run()
@@ -12,3 +12,4 @@ ingest.run()
 bulk.run()
 reembed.run()
 memory.run()
+start.run()

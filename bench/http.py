@@ -4,7 +4,6 @@
 handler with the same request and response that does nothing; and batches beside the index by itself.
 """
 
-import asyncio
 import json
 import multiprocessing
 import sys
@@ -12,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -25,6 +25,7 @@ from app.cli.serve import address, leave_on_sigterm, listen, run_server
 from app.schemas.search import SearchBody, SearchResults
 from app.settings import Settings
 from app.state import open_resources
+from bench.clients import ask, request
 from bench.index import World
 from bench.stub import RandomEncoder
 from indexer.collection import Collection
@@ -162,33 +163,7 @@ def _serve_nothing(answer: str, sender: Connection) -> None:
 
 def _load(url: str, path: str, bodies: Sequence[bytes], connections: int) -> float:
     """Requests answered per second."""
-    host, port = url.removeprefix("http://").split(":")
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-    requests = [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-    return asyncio.run(_ask_for(host, int(port), requests, connections))
-
-
-async def _ask_for(host: str, port: int, requests: Sequence[bytes], connections: int) -> float:
-    answered, ends = 0, time.perf_counter() + SECONDS
-
-    async def ask(first: int) -> None:
-        nonlocal answered
-        reader, writer = await asyncio.open_connection(host, port)
-        number = first
-        while time.perf_counter() < ends:
-            writer.write(requests[number % len(requests)])
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(head.decode())
-            length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            answered += 1
-            number += 1
-        writer.close()
-
-    started = time.perf_counter()
-    await asyncio.gather(*(ask(37 * number) for number in range(connections)))
-    return answered / (time.perf_counter() - started)
+    return ask(url, cycle([request(path, body) for body in bodies]), connections, SECONDS).per_s
 
 
 def _time(call: Callable[[], object]) -> float:

@@ -91,12 +91,13 @@ def _watch(url: str, process_id: int, catalogue: Path) -> Iterator[Sample]:
         while job["state"] not in ("succeeded", "failed", "cancelled"):
             time.sleep(POLL_S)
             job = client.get(f"/jobs/{job['id']}").raise_for_status().json()
-            yield Sample(job["progress"]["done"], *_memory(process_id))
+            yield Sample(job["progress"]["done"], *memory_of(process_id))
     if job["state"] != "succeeded":
         raise SystemExit(f"the job {job['state']}: {job}")
 
 
-def _memory(process_id: int) -> tuple[int, int]:
+def memory_of(process_id: int) -> tuple[int, int]:
+    """Bytes that are a process's own, and that it has mapped from files."""
     lines = Path(f"/proc/{process_id}/status").read_text().splitlines()
     sizes = {
         name: int(value.split()[0]) * 1024

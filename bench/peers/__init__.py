@@ -1,0 +1,1 @@
+"""Sightline beside its peers: same machine, weights, pictures, texts and clients."""

@@ -1,0 +1,150 @@
+"""Sightline in the contest: its server over a collection, and what its graphs do by themselves."""
+
+import itertools
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from app.cli.serve import address, leave_on_sigterm, listen, run_server
+from app.settings import Settings
+from app.state import open_resources
+from bench.clients import ask, request, upload
+from bench.http import process
+from bench.peers.contest import Inputs, Rate
+from bench.peers.peers import Ways
+from bench.start import fill
+from models.imaging import ImageLimits, decode_image
+from models.manifest import read_manifest
+from models.sessions import Session
+from models.tokenizing import TextTokenizer
+
+MODEL = "bench"
+COLLECTION = "/v1/collections/default"
+BATCHES = (1, 8, 32)
+"""Of which the graphs may take the best where many clients ask."""
+POLL_S = 0.02
+
+
+def prepare(data: Path, model: Path, items: int) -> float:
+    """A collection of drawn vectors for the model; median seconds of its index alone for one query."""
+    (data / "models").mkdir(parents=True)
+    (data / "models" / MODEL).symlink_to(model.resolve(), target_is_directory=True)
+    return fill(data, items, model, MODEL)
+
+
+@contextmanager
+def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
+    """Its server over a folder that is prepared."""
+    with process(serve, data) as url:
+        yield _ways(url, inputs)
+
+
+def serve(data: Path, sender: Connection) -> None:
+    """Serve a folder that is prepared; the address is sent."""
+    settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu")
+    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as made:
+        sender.send(address(listener))
+        run_server(made, listener, access_log=False)
+
+
+def _ways(url: str, inputs: Inputs) -> Ways:
+    search = {"limit": 10, "target": {"image": 1.0}}
+    numbers = itertools.count()
+    texts = [request("/v1/embeddings", inputs.json({"input": [text]})) for text in inputs.texts]
+    searches = [request(f"{COLLECTION}/search", inputs.json(search | {"query": text})) for text in inputs.texts]
+    pictures = [request("/v1/embeddings", inputs.json({"input": [{"image": uri}]})) for uri in inputs.uris]
+    return {
+        "texts, embeddings": _asking(url, itertools.cycle(texts)),
+        "texts, search": _asking(url, itertools.cycle(searches)),
+        "pictures, embeddings": _asking(url, itertools.cycle(pictures)),
+        "pictures, items": _asking(url, _items(inputs, numbers)),
+        "pictures, a job": lambda _, seconds: _run_job(url, inputs, numbers, seconds),
+    }
+
+
+def _asking(url: str, requests: Iterator[bytes]) -> Callable[[int, float], Rate]:
+    return lambda clients, seconds: Rate.of(ask(url, requests, clients, seconds))
+
+
+def _items(inputs: Inputs, numbers: Iterator[int]) -> Iterator[bytes]:
+    for number, picture in zip(numbers, itertools.cycle(inputs.pictures), strict=False):
+        yield upload(f"{COLLECTION}/items/written-{number}", picture, "PUT")
+
+
+def _run_job(url: str, inputs: Inputs, numbers: Iterator[int], seconds: float) -> Rate:
+    """Upload pictures in a tar, as many as take about so long, and wait until the job has taken them in."""
+    count = 16
+    while True:
+        started = time.perf_counter()
+        _take_in(url, _tar(inputs, numbers, count))
+        took = time.perf_counter() - started
+        if took > seconds / 2:
+            return Rate(count / took)
+        count = round(count * min(8.0, seconds / took))
+
+
+def _take_in(url: str, archive: bytes) -> None:
+    with httpx.Client(base_url=url, timeout=600) as http:
+        job = http.post(f"{COLLECTION}/ingest", files={"file": ("pictures.tar", archive)}).raise_for_status().json()
+        while job["state"] in ("queued", "running"):
+            time.sleep(POLL_S)
+            job = http.get(f"/v1/jobs/{job['id']}").raise_for_status().json()
+    if job["state"] != "succeeded" or job["progress"]["failed"]:
+        raise SystemExit(f"the job {job['state']}: {job}")
+
+
+def _tar(inputs: Inputs, numbers: Iterator[int], count: int) -> bytes:
+    file = BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number, picture in zip(itertools.islice(numbers, count), itertools.cycle(inputs.pictures), strict=False):
+            member = tarfile.TarInfo(f"shipped-{number}.jpg")
+            member.size = len(picture)
+            archive.addfile(member, BytesIO(picture))
+    return file.getvalue()
+
+
+def tokenize(model: Path, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    """Ids of each text."""
+    manifest = read_manifest(model)
+    tokenizer = TextTokenizer(model / "tokenizer.json", context_length=manifest.context_length, clean=manifest.clean)
+    return tokenizer(texts)[0]
+
+
+def limits(model: Path, inputs: Inputs) -> Ways:
+    """The graphs by themselves, with ids and pixels that are ready."""
+    preprocessing = read_manifest(model).preprocessing
+    decoded = (decode_image(picture, ImageLimits()) for picture in inputs.pictures[: max(BATCHES)])
+    ready = {
+        "text": np.stack(tokenize(model, inputs.texts[: max(BATCHES)])),
+        "image": np.stack([preprocessing.pixels(image) for image in decoded]),
+    }
+    sessions = {tower: Session(model / f"{tower}.onnx", device="cpu", threads=0) for tower in ready}
+    return {
+        "texts": _running(sessions["text"], ready["text"]),
+        "pictures": _running(sessions["image"], ready["image"]),
+    }
+
+
+def _running(session: Session, rows: NDArray[np.generic]) -> Callable[[int, float], Rate]:
+    def measure(clients: int, seconds: float) -> Rate:
+        batches = BATCHES if clients > 1 else (1,)
+        return max(_run_for(session, rows[:batch], seconds / len(batches)) for batch in batches)
+
+    return measure
+
+
+def _run_for(session: Session, rows: NDArray[np.generic], seconds: float) -> Rate:
+    times, ends = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < ends:
+        started = time.perf_counter()
+        session.run(rows)
+        times.append(time.perf_counter() - started)
+    return Rate(len(rows) * len(times) / sum(times), float(np.median(times)))
