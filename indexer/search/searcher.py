@@ -170,8 +170,8 @@ class Searcher:
         end = request.offset + request.limit
         ranking = question.ranking(self._indexes, found.items if found else None, effort)
         candidates = self._rank(ranking, request, found, question.wanted)
-        floor = -np.inf if request.min_score is None else request.min_score
-        candidates = [pair for pair in candidates if pair[1] >= floor]
+        if request.min_score is not None:
+            candidates = [pair for pair in candidates if pair[1] >= request.min_score]
         if request.diversity:
             candidates = diversify(candidates, self._likeness(question), request.diversity, end)
         plan = Plan(effort.vectors, len(found.items) if found else None, effort.rounds, effort.candidates)
@@ -241,22 +241,25 @@ class Searcher:
         pks = list({pk: None for page in pages for pk, _ in page.shown})
         with_vectors = any(page.needs_vectors for page in pages)
         found = self._catalogue.found(self._row.generation_pk, pks, with_vectors=with_vectors)
-        return [
-            [
-                _hit(page, score, found[pk])
-                for pk, score in page.shown
-                # Else it was deleted or changed while this search ran.
-                if pk in found and fits(found[pk], page.question.request.filter)
-            ]
-            for page in pages
-        ]
+        return [_hits(page, found) for page in pages]
+
+
+def _hits(page: Page, found: Mapping[int, FoundItem]) -> list[Hit]:
+    """Those of a page that are there still, as they were when it was searched."""
+    question, filter_ = page.question, page.question.request.filter
+    shown = [(found[pk], score) for pk, score in page.shown if pk in found]
+    if filter_ is not None:
+        shown = [(item, score) for item, score in shown if fits(item, filter_)]
+    if not question.lone:
+        return [_hit(page, score, item) for item, score in shown]
+    [modality], with_vectors = question.composed, question.request.include_vectors
+    return [
+        Hit(item.id, score, {modality: score}, item, item.vectors if with_vectors else None) for item, score in shown
+    ]
 
 
 def _hit(page: Page, score: float, item: FoundItem) -> Hit:
     question, request = page.question, page.question.request
-    if question.lone:
-        [modality] = question.composed
-        return Hit(item.id, score, {modality: score}, item, item.vectors if request.include_vectors else None)
     vectors = item.vectors
     scores = question.scores(item.pk, item, vectors)
     explanation = explain(question, page.ranks, item.pk, scores, vectors) if request.explain else None
