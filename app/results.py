@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from app.dependencies import image_url
 from app.responses import encode_vector
 from app.schemas import search as schemas
-from app.schemas.base import JsonObject
 from indexer import types
 from indexer.collection import Collection
 
@@ -20,7 +19,7 @@ def write_results(collection: Collection, result: types.SearchResult, options: s
     """One `SearchResults`, with what `include` and `facets` ask for."""
     text, metadata = "text" in options.include, "metadata" in options.include
     hits = ",".join([_hit(collection, hit, options, text=text, metadata=metadata) for hit in result.hits])
-    return f'{{"hits":[{hits}],{_json(_rest(result, options))[1:]}'
+    return f'{{"hits":[{hits}],{_rest(result, options)}}}'
 
 
 def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions, *, text: bool, metadata: bool) -> str:
@@ -43,17 +42,18 @@ def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions,
     return written + (',"image_url":null}' if url is None else f',"image_url":"{url}"}}')
 
 
-def _rest(result: types.SearchResult, options: schemas.SearchOptions) -> JsonObject:
-    rest: JsonObject = {"total": result.total}
+def _rest(result: types.SearchResult, options: schemas.SearchOptions) -> str:
+    rest = f'"total":{result.total}'
     if options.facets:
-        rest["facets"] = result.facets
-    rest |= {"model": result.model, "generation": result.generation}
+        rest += f',"facets":{_json(result.facets)}'
+    rest += f',"model":{encode_basestring(result.model)},"generation":{result.generation}'
     if result.bridged:
-        rest["bridged"] = True
-    rest["truncated"] = result.truncated
+        rest += ',"bridged":true'
+    rest += ',"truncated":true' if result.truncated else ',"truncated":false'
     if "explain" in options.include:
-        rest["plan"] = result.plan._asdict()
-    return rest | {"took_ms": {part: round(ms, 3) for part, ms in result.took._asdict().items()}}
+        rest += f',"plan":{_json(result.plan._asdict())}'
+    embed, search, total = result.took
+    return f'{rest},"took_ms":{{"embed":{embed:.3f},"search":{search:.3f},"total":{total:.3f}}}'
 
 
 def _json(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The terms of queries as vectors."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -43,7 +44,7 @@ def check_terms(terms: Sequence[Term]) -> None:
     if not terms:
         raise QueryInvalid("the query needs at least one term", "/query")
     for number, term in enumerate(terms):
-        if not np.isfinite(term.weight) or term.weight == 0:
+        if not math.isfinite(term.weight) or term.weight == 0:
             raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
         if term.text is not None and not term.text.strip():
             raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))

@@ -19,6 +19,7 @@ from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Effort, compose_terms
 from indexer.search.ranking import Question, Ranking, searches_all
 from indexer.search.reciprocal import Ranks
+from indexer.search.sources import First
 from indexer.search.together import search_together
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
@@ -107,8 +108,8 @@ class Searcher:
         embedded = self._embed(requests)
         searched = time.perf_counter()
         asked = [self._ask(request, terms) for request, terms in zip(requests, embedded, strict=True)]
-        questions = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
-        pages = [self._find(next(questions)) if isinstance(one, Question) else one for one in asked]
+        firsts = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
+        pages = [self._find(one, next(firsts)) if isinstance(one, Question) else one for one in asked]
         hits = iter(self._hydrate([page for page in pages if isinstance(page, Page)]))
         ended = time.perf_counter()
         took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
@@ -136,10 +137,10 @@ class Searcher:
             if term.text is not None or term.image is not None:
                 self._asked.note(next(iter(embedded.embeddings.values())))
 
-    def _find(self, question: Question) -> Page | IndexerError:
+    def _find(self, question: Question, first: Mapping[Modality, First]) -> Page | IndexerError:
         """The page that was asked for, or why there is none."""
         try:
-            return self._page(question)
+            return self._page(question, first)
         except IndexerError as error:
             return error
 
@@ -160,15 +161,15 @@ class Searcher:
         asked: dict[Signal, float] = dict(request.target or {})
         if request.mode != "hybrid" and "lexical" in asked:
             raise QueryInvalid("words count in mode hybrid only", "/target/lexical")
-        if not any(modality in asked for modality in MODALITIES):
+        if asked.keys().isdisjoint(MODALITIES):
             asked.update(self._row.settings.modality_weights.items())
         asked.setdefault("lexical", WEIGHTS[request.fusion])
         return asked
 
-    def _page(self, question: Question) -> Page:
+    def _page(self, question: Question, first: Mapping[Modality, First]) -> Page:
         request, found, effort = question.request, self._matches(question), Effort()
         end = request.offset + request.limit
-        ranking = question.ranking(self._indexes, found.items if found else None, effort)
+        ranking = question.ranking(self._indexes, found.items if found else None, effort, first)
         candidates = self._rank(ranking, request, found, question.wanted)
         if request.min_score is not None:
             candidates = [pair for pair in candidates if pair[1] >= request.min_score]
