@@ -156,7 +156,7 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
 
 
 def _serve(data: Path, dimension: int, sender: Connection) -> None:
-    settings = Settings(data_dir=data, port=0)
+    settings = Settings(data_dir=data, port=0, query_cache_size=0)
     encoder = RandomEncoder(dimension)
     with leave_on_sigterm(), listen(settings) as listener, open_resources(settings, lambda _: encoder) as made:
         sender.send(address(listener))
