@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 from app.settings import Settings
 from models.encoder import DualEncoder, Encoder, ObserveTower
 from models.lanes import Lanes
+from models.query_cache import ObserveLookup, QueryCache
 from models.store import ModelStore
 
 OpenEncoder = Callable[[str], Encoder]
@@ -17,10 +18,15 @@ class Encoders:
     """Opens each model once, on the device of the settings, and closes those that nobody uses, but for the latest."""
 
     def __init__(
-        self, settings: Settings, store: ModelStore, lanes: Lanes | None = None, observe: ObserveTower = lambda *_: None
+        self,
+        settings: Settings,
+        store: ModelStore,
+        lanes: Lanes | None = None,
+        observe: ObserveTower = lambda *_: None,
+        observe_lookup: ObserveLookup = lambda *_: None,
     ) -> None:
         self._settings, self._store = settings, store
-        self._lanes, self._observe = lanes or Lanes(), observe
+        self._lanes, self._observe, self._observe_lookup = lanes or Lanes(), observe, observe_lookup
         self._lock = Lock()
         self._opened: WeakValueDictionary[tuple[str, str], DualEncoder] = WeakValueDictionary()
         # So that requests for a model of no collection do not load it each time.
@@ -49,6 +55,7 @@ class Encoders:
                     threads=settings.threads,
                     lanes=self._lanes,
                     observe=self._observe,
+                    queries=QueryCache(settings.query_cache_size, self._observe_lookup),
                 )
                 self._opened[key] = encoder
             self._latest = encoder

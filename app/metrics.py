@@ -9,8 +9,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from indexer.collections import Collections
-from models.encoder import DualEncoder, Tower
+from models.encoder import DualEncoder
 from models.lanes import Lane
+from models.query_cache import Tower
 
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64)
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -50,7 +51,7 @@ class Metrics:
 
 
 class Batches:
-    """What goes through the towers of all models together."""
+    """What goes through the towers of all models together, and what need not."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -65,6 +66,17 @@ class Batches:
             buckets=BUCKETS_S,
             registry=self.registry,
         )
+
+        self._lookups = Counter(
+            "sightline_query_cache_lookups",
+            "Texts and pictures searched for that were looked up in the cache of embeddings.",
+            ("tower", "result"),
+            registry=self.registry,
+        )
+
+    def observe_lookup(self, tower: Tower, hit: bool) -> None:
+        """See `models.query_cache.ObserveLookup`."""
+        self._lookups.labels(tower, "hit" if hit else "miss").inc()
 
     def observe(self, tower: Tower, lane: Lane, rows: int, waits: Sequence[float]) -> None:
         """See `models.batching.Observe`."""

@@ -11,47 +11,49 @@ from pydantic_core import to_json
 from app.dependencies import image_url
 from app.responses import encode_vector
 from app.schemas import search as schemas
-from app.schemas.base import JsonObject
 from indexer import types
 from indexer.collection import Collection
 
 
 def write_results(collection: Collection, result: types.SearchResult, options: schemas.SearchOptions) -> str:
     """One `SearchResults`, with what `include` and `facets` ask for."""
-    hits = ",".join([_hit(collection, hit, options) for hit in result.hits])
-    return f'{{"hits":[{hits}],{_json(_rest(result, options))[1:]}'
+    text, metadata = "text" in options.include, "metadata" in options.include
+    hits = ",".join([_hit(collection, hit, options, text=text, metadata=metadata) for hit in result.hits])
+    return f'{{"hits":[{hits}],{_rest(result, options)}}}'
 
 
-def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions) -> str:
-    item = hit.item
-    scores = ",".join([f'"{signal}":{score!r}' for signal, score in hit.scores.items()])
-    written = f'{{"id":{encode_basestring(hit.id)},"score":{hit.score!r},"scores":{{{scores}}}'
-    if "text" in options.include:
-        written += ',"text":' + ("null" if item.text is None else encode_basestring(item.text))
-    if "metadata" in options.include:
-        written += ',"metadata":' + item.metadata_json
-    if hit.vectors is not None:
+def _hit(collection: Collection, hit: types.Hit, options: schemas.SearchOptions, *, text: bool, metadata: bool) -> str:
+    id_, score, scores, item, vectors, explanation = hit  # which takes less than to ask for each by its name
+    total = repr(score)
+    # Often it is the one score of its parts.
+    parts = ",".join([f'"{signal}":{total if part is score else repr(part)}' for signal, part in scores.items()])
+    written = f'{{"id":{encode_basestring(id_)},"score":{total},"scores":{{{parts}}}'
+    if text:
+        written += ',"text":null' if item.text is None else f',"text":{encode_basestring(item.text)}'
+    if metadata:
+        written += f',"metadata":{item.metadata_json}'
+    if vectors is not None:
         encoding = options.encoding_format
-        vectors = {modality: encode_vector(vector, encoding) for modality, vector in hit.vectors.items()}
-        written += ',"vectors":' + _json(vectors)
-    if hit.explanation is not None:
-        explanation = schemas.Explanation.of(hit.explanation)
-        written += ',"explain":' + explanation.model_dump_json(exclude_unset=True)
+        given = {modality: encode_vector(vector, encoding) for modality, vector in vectors.items()}
+        written += f',"vectors":{_json(given)}'
+    if explanation is not None:
+        written += ',"explain":' + schemas.Explanation.of(explanation).model_dump_json(exclude_unset=True)
     url = image_url(collection, item)
-    return written + ',"image_url":' + ("null}" if url is None else f'"{url}"}}')
+    return written + (',"image_url":null}' if url is None else f',"image_url":"{url}"}}')
 
 
-def _rest(result: types.SearchResult, options: schemas.SearchOptions) -> JsonObject:
-    rest: JsonObject = {"total": result.total}
+def _rest(result: types.SearchResult, options: schemas.SearchOptions) -> str:
+    rest = f'"total":{result.total}'
     if options.facets:
-        rest["facets"] = result.facets
-    rest |= {"model": result.model, "generation": result.generation}
+        rest += f',"facets":{_json(result.facets)}'
+    rest += f',"model":{encode_basestring(result.model)},"generation":{result.generation}'
     if result.bridged:
-        rest["bridged"] = True
-    rest["truncated"] = result.truncated
+        rest += ',"bridged":true'
+    rest += ',"truncated":true' if result.truncated else ',"truncated":false'
     if "explain" in options.include:
-        rest["plan"] = result.plan._asdict()
-    return rest | {"took_ms": {part: round(ms, 3) for part, ms in result.took._asdict().items()}}
+        rest += f',"plan":{_json(result.plan._asdict())}'
+    embed, search, total = result.took
+    return f'{rest},"took_ms":{{"embed":{embed:.3f},"search":{search:.3f},"total":{total:.3f}}}'
 
 
 def _json(value: Any) -> str:

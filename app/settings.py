@@ -39,6 +39,12 @@ class Settings(BaseSettings):
         description="Where the model runs and built segments are searched; `auto` takes a GPU when there is one.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads per tower; 0 takes one per physical core.")
+    query_cache_size: int = Field(
+        default=4096,
+        ge=0,
+        description="Embeddings of texts and pictures that are kept per model, so that what is searched for again is "
+        "not embedded again; 0 keeps none.",
+    )
     max_image_bytes: int = Field(default=20 * 2**20, ge=1, description="Most bytes of one encoded picture.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Most pixels of one decoded picture.")
     max_image_frames: int = Field(default=100, ge=1, description="Most frames of one animated picture.")

@@ -72,7 +72,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     """
     return_freed_memory()
     store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
-    encoders = Encoders(settings, store, lanes, batches.observe)
+    encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
     hardware = Hardware.of(settings.index_memory_bytes, settings.device)

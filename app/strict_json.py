@@ -20,7 +20,8 @@ _SMALL_BYTES = 65_536
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 """All are alike to the length of a number."""
 _LONG = b"0" * 200
-_EXPONENTS = tuple((letter, re.compile(letter + rb"[+-]?\d{3}")) for letter in (b"e", b"E"))
+_EXPONENTS = tuple((letter, re.compile(letter + rb"[+-]?\d{3,}(?:[\s,\]}]|\Z)")) for letter in (b"e", b"E"))
+"""With what follows a number, else they would be in every vector in base64."""
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 

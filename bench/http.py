@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.cli.serve import address, leave_on_sigterm, listen, run_server
+from app.responses import encode_vector
 from app.schemas.search import SearchBody, SearchResults
 from app.settings import Settings
 from app.state import open_resources
@@ -39,6 +40,8 @@ CONNECTIONS = 16
 BATCH = 256
 QUERIES = 512
 K = 10
+IN_BATCHES = f"batches of {BATCH}, queries"
+IN_BASE64 = f"{IN_BATCHES} in base64"
 PATH = "/v1/collections/default/search"
 
 
@@ -93,33 +96,45 @@ def store(collection: Collection, vectors: np.ndarray, first: int) -> None:
 
 def _report(count: int, dimension: int, queries: np.ndarray, url: str, empty: str, bare: float) -> None:
     bodies = [_body(query) for query in queries]
-    batches = [_batch(queries[start : start + BATCH]) for start in range(0, len(queries), BATCH)]
+    batches, encoded = (
+        [_batch(queries[start : start + BATCH], write) for start in range(0, len(queries), BATCH)]
+        for write in (_body, _encoded_body)
+    )
     ways: dict[str, Callable[[], float]] = {
         "empty handler": lambda: _load(empty, PATH, bodies, CONNECTIONS),
         "search": lambda: _load(url, PATH, bodies, CONNECTIONS),
         "search, one connection": lambda: _load(url, PATH, bodies, 1),
-        f"batches of {BATCH}, queries": lambda: BATCH * _load(url, f"{PATH}/batch", batches, 2),
+        IN_BATCHES: lambda: BATCH * _load(url, f"{PATH}/batch", batches, 2),
+        IN_BASE64: lambda: BATCH * _load(url, f"{PATH}/batch", encoded, 2),
     }
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, way in ways.items():
             rates[name].append(way())
     found = {name: median(rate) for name, rate in rates.items()}
-    limits = {"search": found["empty handler"], f"batches of {BATCH}, queries": bare}
+    limits = {"search": found["empty handler"], IN_BATCHES: bare, IN_BASE64: bare}
     print(f"\nSearches by a vector over HTTP, {count:,} x {dimension}, {K} hits, {CONNECTIONS} connections")
-    print(f"{'':<32}{'per second':>12}{'of its limit':>14}")
+    print(f"{'':<36}{'per second':>12}{'of its limit':>14}")
     for name, rate in found.items():
         share = f"{rate / limits[name]:>14.0%}" if name in limits else ""
-        print(f"{name:<32}{rate:>12.0f}{share}")
-    print(f"{'the index alone, batches':<32}{bare:>12.0f}")
+        print(f"{name:<36}{rate:>12.0f}{share}")
+    print(f"{'the index alone, batches':<36}{bare:>12.0f}")
 
 
 def _body(query: np.ndarray) -> bytes:
-    return json.dumps({"query": {"vector": query.tolist()}, "limit": K, "target": {"image": 1.0}}).encode()
+    return _search(query.tolist())
 
 
-def _batch(queries: np.ndarray) -> bytes:
-    return b'{"searches": [' + b", ".join(map(_body, queries)) + b"]}"
+def _encoded_body(query: np.ndarray) -> bytes:
+    return _search(encode_vector(query, "base64"))
+
+
+def _search(vector: list[float] | str) -> bytes:
+    return json.dumps({"query": {"vector": vector}, "limit": K, "target": {"image": 1.0}}).encode()
+
+
+def _batch(queries: np.ndarray, write: Callable[[np.ndarray], bytes]) -> bytes:
+    return b'{"searches": [' + b", ".join(map(write, queries)) + b"]}"
 
 
 def _ask(url: str, path: str, body: bytes) -> str:
@@ -142,7 +157,7 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
 
 
 def _serve(data: Path, dimension: int, sender: Connection) -> None:
-    settings = Settings(data_dir=data, port=0)
+    settings = Settings(data_dir=data, port=0, query_cache_size=0)
     encoder = RandomEncoder(dimension)
     with leave_on_sigterm(), listen(settings) as listener, open_resources(settings, lambda _: encoder) as made:
         sender.send(address(listener))

@@ -73,7 +73,7 @@ def _server(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _serve(folder: Path, sender) -> None:  # type: ignore[no-untyped-def]
-    settings = Settings(data_dir=folder / "data", port=0, ingest_roots=(str(folder),))
+    settings = Settings(data_dir=folder / "data", port=0, query_cache_size=0, ingest_roots=(str(folder),))
     with (
         leave_on_sigterm(),
         listen(settings) as listener,

@@ -195,7 +195,7 @@ def _raw(folder: Path, items: Sequence[Item], model: str) -> tuple[float, float]
 
 
 def _encoders(folder: Path) -> Encoders:
-    return Encoders(Settings(data_dir=folder / "data"), ModelStore(folder / "data" / "models"))
+    return Encoders(Settings(data_dir=folder / "data", query_cache_size=0), ModelStore(folder / "data" / "models"))
 
 
 def _memory(process_id: int) -> int:

@@ -42,7 +42,7 @@ def end(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _serve(data_dir: Path, roots: tuple[Path, ...], sender) -> None:  # type: ignore[no-untyped-def]
-    settings = Settings(data_dir=data_dir, port=0, ingest_roots=tuple(map(str, roots)))
+    settings = Settings(data_dir=data_dir, port=0, query_cache_size=0, ingest_roots=tuple(map(str, roots)))
     with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as resources:
         sender.send(address(listener))
         run_server(resources, listener, access_log=False)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from models.encoder import TextEmbeddings
 from models.preprocessing import Region
+from models.query_cache import QueryCache
 
 
 class RandomEncoder:
@@ -15,6 +16,7 @@ class RandomEncoder:
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
+        self.queries = QueryCache()
         self._random = np.random.default_rng(0)
 
     @property

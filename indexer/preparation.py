@@ -6,6 +6,7 @@ generation's primary key, the active one's first.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -151,9 +152,9 @@ def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vecto
     """
     if len(values) != dimension:
         raise VectorInvalid(f"the vector has {len(values)} values; the model's embeddings have {dimension}", pointer)
-    vector = np.fromiter(values, dtype=np.float64, count=dimension)  # in a quarter of the time that `array` takes
-    norm = np.linalg.norm(vector)
-    if not np.isfinite(norm) or norm == 0:  # which it is not where a value is not
+    vector = np.asarray(values, dtype=np.float64)
+    norm = math.sqrt(vector @ vector)
+    if not math.isfinite(norm) or norm == 0:  # which it is not where a value is not
         raise VectorInvalid("the vector must be finite and not zero", pointer)
     return np.asarray(vector / norm, dtype=np.float32)
 

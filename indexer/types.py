@@ -154,7 +154,7 @@ class Term:
     text: str | None = None
     image: bytes | None = None
     item: str | None = None
-    vector: list[float] | None = None
+    vector: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

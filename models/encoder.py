@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from models.batching import Batcher
 from models.lanes import Lane, Lanes
 from models.manifest import Manifest, read_manifest
 from models.preprocessing import Region
+from models.query_cache import QueryCache, Tower
 from models.sessions import Device, Session
 from models.tokenizing import TextTokenizer
 
@@ -23,7 +24,6 @@ MAX_IMAGES = 32
 LARGEST_IMAGES, LARGEST_TEXTS = 16, 64
 """Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
 
-Tower = Literal["image", "text"]
 ObserveTower = Callable[[Tower, Lane, int, Sequence[float]], None]
 """Told of each batch of a tower; see `models.batching.Observe`."""
 
@@ -57,6 +57,10 @@ class Encoder(Protocol):
     @property
     def logit_scale(self) -> float:
         """Temperature of the contrastive softmax: logits are `logit_scale * cosine`."""
+
+    @property
+    def queries(self) -> QueryCache:
+        """What it embedded lately for searches."""
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Resize and crop an RGB picture as the model was trained: uint8 [height, width, 3]."""
@@ -95,8 +99,9 @@ class DualEncoder:
         tokenizer: TextTokenizer,
         lanes: Lanes,
         observe: ObserveTower,
+        queries: QueryCache,
     ) -> None:
-        self.manifest = manifest
+        self.manifest, self.queries = manifest, queries
         self.providers = image.providers
         """ONNX Runtime's execution providers in use, first choice first."""
         self.images = Batcher(
@@ -126,6 +131,7 @@ class DualEncoder:
         threads: int = 0,
         lanes: Lanes | None = None,
         observe: ObserveTower = lambda *_: None,
+        queries: QueryCache | None = None,
     ) -> "DualEncoder":
         """Load a model folder.
 
@@ -133,6 +139,7 @@ class DualEncoder:
             threads: Threads per tower; 0 takes one per physical core.
             lanes: Those of the process, where others than this model's work is to give way to.
             observe: Told of each batch of a tower.
+            queries: Keeps what is embedded for searches; without it nothing is kept.
 
         Raises:
             ManifestInvalid: The folder's `model.json` is missing or wrong.
@@ -144,7 +151,7 @@ class DualEncoder:
             folder / "tokenizer.json", context_length=manifest.context_length, clean=manifest.clean
         )
         image, text = (Session(folder / f"{tower}.onnx", device=device, threads=threads) for tower in ("image", "text"))
-        return cls(manifest, image, text, tokenizer, lanes or Lanes(), observe)
+        return cls(manifest, image, text, tokenizer, lanes or Lanes(), observe, queries or QueryCache())
 
     @property
     def dimension(self) -> int:
@@ -162,7 +169,7 @@ class DualEncoder:
     def bulk(self) -> "DualEncoder":
         """The same model for work that nobody waits for: each of its steps gives way to those who are served."""
         other = copy(self)
-        other._lane = "bulk"
+        other._lane, other.queries = "bulk", QueryCache()
         return other
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from models.encoder import TextEmbeddings
 from models.preprocessing import Region
+from models.query_cache import QueryCache
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -30,6 +31,7 @@ class FakeEncoder:
         self.dimension = dimension
         self.fingerprint = fingerprint
         self.logit_scale = 10.0
+        self.queries = QueryCache()
         self.encoded_images = 0
         self.encoded_texts = 0
 

@@ -116,7 +116,7 @@ def request_of(
         include_vectors="vector" in options.include,
         explain="explain" in options.include,
         filter=filter_,
-        facets=tuple(options.facets),
+        facets=options.facets,
         group_by=options.group_by,
         group_size=options.group_size,
         collapse_duplicates=options.collapse_duplicates,

@@ -42,7 +42,6 @@ ImageReference = Annotated[
     ),
 ]
 ModelName = Annotated[str, Field(min_length=1, max_length=100, examples=["default"])]
-Vector = Annotated[list[Annotated[float, Field(ge=-1e6, le=1e6)]], Field(min_length=1, max_length=65_536)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Weights = Annotated[dict[Modality, Weight], AfterValidator(_some_positive)]
 SignalWeights = Annotated[dict[Signal, Weight], AfterValidator(_some_positive)]

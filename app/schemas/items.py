@@ -14,9 +14,9 @@ from app.schemas.base import (
     JsonObject,
     Metadata,
     Schema,
-    Vector,
 )
 from app.schemas.problem import Problem
+from app.schemas.vectors import Vector
 from indexer import types
 from indexer.fetching.images import is_url
 from indexer.types import Modality, Status
@@ -48,7 +48,8 @@ class ItemBody(Schema):
     def new_item(self, item_id: str, image: bytes | None) -> types.NewItem:
         """As the indexer takes it, with the picture that `image` refers to."""
         source = self.image if is_url(self.image or "") else None
-        return types.NewItem(item_id, image, self.text, self.metadata, self.vectors, self.fingerprint, source)
+        vectors = self.vectors and {modality: list(vector) for modality, vector in self.vectors.items()}
+        return types.NewItem(item_id, image, self.text, self.metadata, vectors, self.fingerprint, source)
 
 
 class BatchItem(ItemBody):

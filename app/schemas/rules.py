@@ -137,7 +137,8 @@ class FlagsQuery(Schema):
 def _term(term: types.Term) -> Term:
     """With the fields that are there only, so that the others are left out of the answer."""
     image = None if term.image is None else data_uri(term.image)
-    parts: JsonObject = {"text": term.text, "image": image, "item": term.item, "vector": term.vector}
+    vector = term.vector and list(term.vector)
+    parts: JsonObject = {"text": term.text, "image": image, "item": term.item, "vector": vector}
     return Term(weight=term.weight, **{name: part for name, part in parts.items() if part is not None})
 
 

@@ -14,9 +14,9 @@ from app.schemas.base import (
     Schema,
     SignalWeights,
     Text,
-    Vector,
 )
 from app.schemas.problem import Problem
+from app.schemas.vectors import Vector
 from indexer import types
 from indexer.types import Fusion, Modality, Mode, Signal
 
@@ -110,13 +110,15 @@ class SearchOptions(Page):
         description="Which vectors of the items are searched, and their weights; the collection's own if left out. "
         "In mode hybrid also what `lexical` counts.",
     )
-    include: list[Include] = Field(default=["text", "metadata"], description="What hits carry beside id and scores.")
+    include: tuple[Include, ...] = Field(
+        default=("text", "metadata"), description="What hits carry beside id and scores."
+    )
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="How `vectors` are given: as numbers, or as base64 of little-endian float32."
     )
     filter: FilterObject | None = None
-    facets: list[FieldName] = Field(
-        default=[],
+    facets: tuple[FieldName, ...] = Field(
+        default=(),
         max_length=MAX_FACETS,
         description="Fields whose values are counted among all items that match the filter.",
     )

@@ -19,6 +19,7 @@ from indexer.reembed.comparison import overlap, sample, texts_of
 from indexer.types import MODALITIES
 from models.encoder import Encoder, TextEmbeddings
 from models.preprocessing import Region
+from models.query_cache import QueryCache
 
 Matrix: TypeAlias = NDArray[np.float32]
 
@@ -40,6 +41,7 @@ class BridgedEncoder:
     def __init__(self, old: Encoder, new: Encoder, matrix: Matrix) -> None:
         self._old, self._new, self._matrix = old, new, matrix
         self.dimension, self.fingerprint, self.logit_scale = old.dimension, old.fingerprint, old.logit_scale
+        self.queries = QueryCache()  # neither model's, whose texts have other vectors
 
     @property
     def bulk(self) -> "BridgedEncoder":

@@ -17,7 +17,7 @@ from models.imaging import image_type
 def to_document(term: Term) -> dict[str, Any]:
     """A term as JSON can hold it; a picture, which must be known to be decodable, as a `data:` URI."""
     image = None if term.image is None else data_uri(term.image)
-    parts = {"text": term.text, "image": image, "item": term.item, "vector": term.vector}
+    parts = {"text": term.text, "image": image, "item": term.item, "vector": term.vector and list(term.vector)}
     return {"weight": term.weight} | {name: part for name, part in parts.items() if part is not None}
 
 

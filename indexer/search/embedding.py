@@ -1,5 +1,6 @@
 """The terms of queries as vectors."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from indexer.types import MODALITIES, Modality, Term, Vector
 from models.encoder import Encoder
 from models.errors import ModelError
 from models.imaging import ImageLimits, decode_image
+from models.query_cache import QueryEmbedding
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def check_terms(terms: Sequence[Term]) -> None:
     if not terms:
         raise QueryInvalid("the query needs at least one term", "/query")
     for number, term in enumerate(terms):
-        if not np.isfinite(term.weight) or term.weight == 0:
+        if not math.isfinite(term.weight) or term.weight == 0:
             raise QueryInvalid("a weight must be a finite number other than zero", f"/query/{number}/weight")
         if term.text is not None and not term.text.strip():
             raise QueryInvalid("the text of a query must not be blank", _pointer(terms, number, "text"))
@@ -90,7 +92,10 @@ def _load(
     """Check the terms of a query; pictures are resized one by one, as all at full size would be much memory."""
     check_terms(terms)
     for number, term in enumerate(terms):
-        if term.text is not None:
+        query = term.image if term.text is None else term.text
+        if query is not None and (known := encoder.queries.get(query)):
+            yield _Loaded(term, ready=_embedded(term, known))
+        elif term.text is not None:
             yield _Loaded(term)
         elif term.image is not None:
             yield _Loaded(term, pixels=encoder.preprocess(decode_image(term.image, limits, encoder.enough)))
@@ -108,17 +113,25 @@ def _embed(loaded: Sequence[_Loaded], encoder: Encoder) -> Iterator[EmbeddedTerm
     if all(one.ready is not None for one in loaded):
         yield from (one.ready for one in loaded if one.ready is not None)
         return
-    texts = encoder.encode_texts([one.term.text for one in loaded if one.term.text is not None])
+    texts = encoder.encode_texts([one.term.text for one in loaded if one.term.text is not None and not one.ready])
     pictures = iter(encoder.encode_pixels([one.pixels for one in loaded if one.pixels is not None]))
     text_rows = zip(texts.vectors, texts.truncated.tolist(), strict=True)
     for one in loaded:
         if one.ready is not None:
             yield one.ready
-        elif one.pixels is not None:
-            yield EmbeddedTerm(one.term.weight, _everywhere(next(pictures)))
-        else:
-            vector, truncated = next(text_rows)
-            yield EmbeddedTerm(one.term.weight, _everywhere(vector), truncated=truncated)
+        elif one.term.image is not None:
+            yield _keep(one.term, one.term.image, QueryEmbedding(next(pictures)), encoder)
+        elif one.term.text is not None:
+            yield _keep(one.term, one.term.text, QueryEmbedding(*next(text_rows)), encoder)
+
+
+def _keep(term: Term, query: str | bytes, embedding: QueryEmbedding, encoder: Encoder) -> EmbeddedTerm:
+    encoder.queries.keep(query, embedding)
+    return _embedded(term, embedding)
+
+
+def _embedded(term: Term, embedding: QueryEmbedding) -> EmbeddedTerm:
+    return EmbeddedTerm(term.weight, _everywhere(embedding.vector), truncated=embedding.truncated)
 
 
 def _pointer(terms: Sequence[Term], number: int, field: str) -> str:

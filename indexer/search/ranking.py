@@ -1,7 +1,7 @@
 """The order of the items that a request asks for: by vectors, by words, or by both."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +23,9 @@ from indexer.types import FoundItem, Modality, SearchRequest, Signal, Vector
 
 RankItems: TypeAlias = Callable[[ItemSet | None, int], list[tuple[int, float]]]
 """Primary key and score of the best so many items of a set, best first, ties by the item's age."""
+
+
+_NOBODY = np.empty(0, dtype=np.int64)
 
 
 class Ranking(NamedTuple):
@@ -53,8 +56,6 @@ class Question:
     weights: Mapping[Signal, float]
     lone: bool = False
     """Whether the score is the cosine of one term with one modality, and nothing else is to be told of it."""
-    first: Mapping[Modality, First] = field(default_factory=dict)
-    """What was found for it together with other questions, among all items."""
 
     @property
     def wanted(self) -> int:
@@ -71,7 +72,7 @@ class Question:
     def own(self) -> NDArray[np.int64]:
         """Items of the query, which do not find themselves."""
         pks = {term.item_pk for term in self.terms if term.item_pk is not None}
-        return np.array(sorted(pks), dtype=np.int64)
+        return np.array(sorted(pks), dtype=np.int64) if pks else _NOBODY
 
     @property
     def words(self) -> LexicalScores | None:
@@ -98,18 +99,28 @@ class Question:
             return reciprocal.SCALE
         if not self.composed:
             return Spread(0.0, self.lexical.deviation if self.lexical else 1.0)
-        return self.composed[max(self.composed, key=lambda modality: self.weights[modality])].spread
+        return self.composed[max(self.composed, key=self.weights.__getitem__)].spread
 
-    def ranking(self, indexes: Mapping[Modality, VectorIndex], items: ItemSet | None, effort: Effort) -> Ranking:
-        """The order of `items`."""
+    def ranking(
+        self,
+        indexes: Mapping[Modality, VectorIndex],
+        items: ItemSet | None,
+        effort: Effort,
+        first: Mapping[Modality, First],
+    ) -> Ranking:
+        """The order of `items`.
+
+        Args:
+            first: What was found among all items already, together with other questions.
+        """
         if not self.by_ranks:
 
             def rank_items(some: ItemSet | None, wanted: int) -> list[tuple[int, float]]:
-                sources = self._sources(indexes, some, effort)
+                sources = self._sources(indexes, some, effort, first)
                 return rank(sources, self.weights, self.scale, self.own, wanted, effort).pairs
 
             return Ranking(rank_items, {})
-        sources = self._sources(indexes, items, effort)
+        sources = self._sources(indexes, items, effort, first)
         ranks = reciprocal.ranks_of(sources, self.own)
         best = reciprocal.fuse_ranks(ranks, sources, self.weights)
         effort.count(len(best.items))
@@ -130,14 +141,18 @@ class Question:
         return found
 
     def _sources(
-        self, indexes: Mapping[Modality, VectorIndex], items: ItemSet | None, effort: Effort
+        self,
+        indexes: Mapping[Modality, VectorIndex],
+        items: ItemSet | None,
+        effort: Effort,
+        first: Mapping[Modality, First],
     ) -> dict[Signal, Source]:
         sources: dict[Signal, Source] = {}
         for modality, query in self.composed.items():
-            first = self.first.get(modality) if items is None else None
-            searched = first.searched if first else indexes[modality].select(items)
+            found = first.get(modality) if items is None else None
+            searched = found.searched if found else indexes[modality].select(items)
             effort.vectors.setdefault(modality, searched.live)
-            sources[modality] = VectorSource(query, indexes[modality], searched, first)
+            sources[modality] = VectorSource(query, indexes[modality], searched, found)
         if self.words is not None:
             sources["lexical"] = LexicalSource(self.words, items)
         return sources

@@ -19,6 +19,7 @@ from indexer.search.limits import GroupSize, Limit, NearDuplicates, rank_limited
 from indexer.search.query import Effort, compose_terms
 from indexer.search.ranking import Question, Ranking, searches_all
 from indexer.search.reciprocal import Ranks
+from indexer.search.sources import First
 from indexer.search.together import search_together
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import (
@@ -107,8 +108,8 @@ class Searcher:
         embedded = self._embed(requests)
         searched = time.perf_counter()
         asked = [self._ask(request, terms) for request, terms in zip(requests, embedded, strict=True)]
-        questions = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
-        pages = [self._find(next(questions)) if isinstance(one, Question) else one for one in asked]
+        firsts = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
+        pages = [self._find(one, next(firsts)) if isinstance(one, Question) else one for one in asked]
         hits = iter(self._hydrate([page for page in pages if isinstance(page, Page)]))
         ended = time.perf_counter()
         took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
@@ -136,10 +137,10 @@ class Searcher:
             if term.text is not None or term.image is not None:
                 self._asked.note(next(iter(embedded.embeddings.values())))
 
-    def _find(self, question: Question) -> Page | IndexerError:
+    def _find(self, question: Question, first: Mapping[Modality, First]) -> Page | IndexerError:
         """The page that was asked for, or why there is none."""
         try:
-            return self._page(question)
+            return self._page(question, first)
         except IndexerError as error:
             return error
 
@@ -160,18 +161,18 @@ class Searcher:
         asked: dict[Signal, float] = dict(request.target or {})
         if request.mode != "hybrid" and "lexical" in asked:
             raise QueryInvalid("words count in mode hybrid only", "/target/lexical")
-        if not any(modality in asked for modality in MODALITIES):
+        if asked.keys().isdisjoint(MODALITIES):
             asked.update(self._row.settings.modality_weights.items())
         asked.setdefault("lexical", WEIGHTS[request.fusion])
         return asked
 
-    def _page(self, question: Question) -> Page:
+    def _page(self, question: Question, first: Mapping[Modality, First]) -> Page:
         request, found, effort = question.request, self._matches(question), Effort()
         end = request.offset + request.limit
-        ranking = question.ranking(self._indexes, found.items if found else None, effort)
+        ranking = question.ranking(self._indexes, found.items if found else None, effort, first)
         candidates = self._rank(ranking, request, found, question.wanted)
-        floor = -np.inf if request.min_score is None else request.min_score
-        candidates = [pair for pair in candidates if pair[1] >= floor]
+        if request.min_score is not None:
+            candidates = [pair for pair in candidates if pair[1] >= request.min_score]
         if request.diversity:
             candidates = diversify(candidates, self._likeness(question), request.diversity, end)
         plan = Plan(effort.vectors, len(found.items) if found else None, effort.rounds, effort.candidates)
@@ -241,22 +242,25 @@ class Searcher:
         pks = list({pk: None for page in pages for pk, _ in page.shown})
         with_vectors = any(page.needs_vectors for page in pages)
         found = self._catalogue.found(self._row.generation_pk, pks, with_vectors=with_vectors)
-        return [
-            [
-                _hit(page, score, found[pk])
-                for pk, score in page.shown
-                # Else it was deleted or changed while this search ran.
-                if pk in found and fits(found[pk], page.question.request.filter)
-            ]
-            for page in pages
-        ]
+        return [_hits(page, found) for page in pages]
+
+
+def _hits(page: Page, found: Mapping[int, FoundItem]) -> list[Hit]:
+    """Those of a page that are there still, as they were when it was searched."""
+    question, filter_ = page.question, page.question.request.filter
+    shown = [(found[pk], score) for pk, score in page.shown if pk in found]
+    if filter_ is not None:
+        shown = [(item, score) for item, score in shown if fits(item, filter_)]
+    if not question.lone:
+        return [_hit(page, score, item) for item, score in shown]
+    [modality], with_vectors = question.composed, question.request.include_vectors
+    return [
+        Hit(item.id, score, {modality: score}, item, item.vectors if with_vectors else None) for item, score in shown
+    ]
 
 
 def _hit(page: Page, score: float, item: FoundItem) -> Hit:
     question, request = page.question, page.question.request
-    if question.lone:
-        [modality] = question.composed
-        return Hit(item.id, score, {modality: score}, item, item.vectors if request.include_vectors else None)
     vectors = item.vectors
     scores = question.scores(item.pk, item, vectors)
     explanation = explain(question, page.ranks, item.pk, scores, vectors) if request.explain else None

@@ -1,7 +1,6 @@
 """Many questions at once: where they ask for the best of all vectors, an index is searched for all of them together."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,11 +14,13 @@ MAX_DEPTH = 1024
 """Questions that go deeper are searched for alone, so that none of the others pays for it."""
 
 
-def search_together(questions: Sequence[Question], indexes: Mapping[Modality, VectorIndex]) -> list[Question]:
-    """The questions, with what was found first for those that have company."""
-    if len(questions) < 2:
-        return list(questions)
+def search_together(
+    questions: Sequence[Question], indexes: Mapping[Modality, VectorIndex]
+) -> list[dict[Modality, First]]:
+    """What was found first for each question, in the modalities in which it has company."""
     firsts: list[dict[Modality, First]] = [{} for _ in questions]
+    if len(questions) < 2:
+        return firsts
     for modality, index in indexes.items():
         places = [place for place, one in enumerate(questions) if modality in one.composed and _has_company(one)]
         if len(places) < 2:
@@ -28,7 +29,7 @@ def search_together(questions: Sequence[Question], indexes: Mapping[Modality, Ve
         vectors = np.stack([questions[place].composed[modality].vector for place in places])
         for place, found in zip(places, searched.search_many(vectors, depth), strict=True):
             firsts[place][modality] = First(searched, depth, found)
-    return [replace(one, first=first) for one, first in zip(questions, firsts, strict=True)]
+    return firsts
 
 
 def _has_company(question: Question) -> bool:

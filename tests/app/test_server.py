@@ -77,9 +77,12 @@ def test_metrics_count_requests_by_route_and_items_by_collection(client: TestCli
 def test_metrics_tell_what_goes_through_the_towers(settings: Settings) -> None:
     with TestClient(create_app(settings)) as client:  # with the embedded model
         client.put(f"{ITEMS}/a", json={"text": "red", "image": data_uri(picture("red"))})
-        client.get(SEARCH, params={"q": "red"})
+        for _ in range(3):
+            client.get(SEARCH, params={"q": "red"})
         text = client.get("/metrics").text
 
+    assert 'sightline_query_cache_lookups_total{result="miss",tower="text"} 1.0' in text
+    assert 'sightline_query_cache_lookups_total{result="hit",tower="text"} 2.0' in text
     assert 'sightline_batch_rows_count{lane="interactive",tower="image"} 1.0' in text
     assert 'sightline_batch_rows_sum{lane="interactive",tower="text"} 2.0' in text
     assert 'sightline_batch_wait_seconds_count{lane="interactive",tower="text"} 2.0' in text
