@@ -6,7 +6,7 @@ import pytest
 
 from bench import gpu, soak, start
 from bench.clients import Answer, Answers
-from bench.peers.__main__ import run as run_peers
+from bench.peers import __main__ as peers
 from models.store import EMBEDDED
 
 HEAD = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n"
@@ -32,17 +32,22 @@ def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "small-fp16: not at" in capsys.readouterr().out
 
 
-def test_peers_bench_runs_without_peers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_peers_bench_runs_without_peers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers, "CLIENTS", (1, 4))
+    monkeypatch.setattr(peers, "DRAWN", 4)
     add_models(tmp_path / "models", "fp32", "int8")
-    run_peers(tmp_path, items=50, rounds=1, seconds=0.05, peers=["infinity"])
+    peers.run(tmp_path, items=50, rounds=1, seconds=0.05, peers=["infinity"])
     printed = capsys.readouterr().out
     assert "infinity is not installed: uv venv" in printed
-    assert all(f"{what}, {clients} client" in printed for what in ("texts", "pictures") for clients in (1, 32))
+    assert all(f"{what}, {clients} client" in printed for what in ("texts", "pictures") for clients in (1, 4))
     assert "a lone search, int8" in printed
 
 
 def test_soak_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(soak, "SAMPLE_S", 0.05)
+    for setting, value in {"SAMPLE_S": 0.05, "CLIENTS": 6, "FEW": 2, "MANY": 2}.items():
+        monkeypatch.setattr(soak, setting, value)
     soak.run(2 / 60, items=50)
     assert "as asked      no error but 503" in capsys.readouterr().out
 
