@@ -280,7 +280,7 @@ def test_collections_without_originals_miss_none(open_folder: Open, tmp_path: Pa
 def test_each_file_that_is_missing_or_damaged_is_found(filled: Collection, tmp_path: Path) -> None:
     create(tmp_path)
     names = sorted(files(tmp_path / "snapshot"))
-    assert len(names) == 24 + 3 + 2 * 4
+    assert len(names) == 24 + 3 + 2 * 5
     for name in names:
         for damage in (flip, Path.unlink):
             shutil.copytree(tmp_path / "snapshot", tmp_path / "damaged")
