@@ -50,6 +50,9 @@ def _load(items: Sequence[BatchItem], load_image: ImageLoader) -> Iterator[NewIt
             return fault
         return item.new_item(item.id, image)
 
+    if all(item.image is None for item in items):  # threads take longer to start than the whole batch to store
+        yield from map(load, range(len(items)))
+        return
     with ThreadPoolExecutor(SIDE_BY_SIDE, "load-image") as pool:
         for start in range(0, len(items), SIDE_BY_SIDE):
             yield from pool.map(load, range(start, min(start + SIDE_BY_SIDE, len(items))))

@@ -161,8 +161,12 @@ def check_vector(values: Sequence[float], dimension: int, pointer: str) -> Vecto
 
 def content_hash(item: NewItem, image_sha256: str | None) -> str:
     """SHA-256 (hex) over all that an item consists of; equal hashes mean that nothing changed."""
-    content = [image_sha256, item.text, item.metadata, item.vectors, item.fingerprint]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    given = item.vectors or {}
+    content = [image_sha256, item.text, item.metadata, sorted(given), item.fingerprint]
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for _, values in sorted(given.items()):
+        hashed.update(np.asarray(values, dtype="<f8").tobytes())  # as JSON they would take longer than all the rest
+    return hashed.hexdigest()
 
 
 def _image_sha256(item: NewItem, known: StoredItem | None) -> str | None:
@@ -187,7 +191,8 @@ def has_words(text: str | None) -> bool:
 
 def is_usable(vector: Vector) -> bool:
     """One NaN (half precision can overflow) would make every mean over the collection NaN, and so every score."""
-    return bool(np.isfinite(vector).all() and vector.any())
+    length = float(vector @ vector)
+    return math.isfinite(length) and length > 0
 
 
 def _given_vectors(item: NewItem, encoder: Encoder) -> dict[Modality, Vector]:
