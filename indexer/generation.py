@@ -65,6 +65,11 @@ class Generation:
         self.quality = QualityReports(row, catalogue, self.indexes, writes, check_open)
 
     @property
+    def bulk_searcher(self) -> Searcher:
+        """What answers, where nobody waits for it."""
+        return self.searcher_with(encoder=self.encoder.bulk)
+
+    @property
     def pk(self) -> int:
         """Its primary key."""
         return self.row.generation_pk

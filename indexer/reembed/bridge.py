@@ -45,7 +45,7 @@ class BridgedEncoder:
 
     @property
     def bulk(self) -> "BridgedEncoder":
-        return self
+        return BridgedEncoder(self._old.bulk, self._new.bulk, self._matrix)
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return self._old.preprocess(image)
@@ -116,11 +116,12 @@ class Bridge:
         """
         if self._encoder is None:
             return Recall(0, 0, None, None)
-        bridged = self._active.searcher_with(encoder=self._encoder)
+        bridged = self._active.searcher_with(encoder=self._encoder.bulk)
+        searchers = self._active.bulk_searcher, self._candidate.bulk_searcher
         overlaps = []
         for query in texts_of(self._collection, sample(self._held_out(), QUERIES)):
             check()
-            overlaps.append([overlap(bridged, one.searcher, query) for one in (self._active, self._candidate)])
+            overlaps.append([overlap(bridged, searcher, query) for searcher in searchers])
         means = np.mean(overlaps, axis=0).tolist() if overlaps else [None, None]
         return Recall(self._pairs, len(overlaps), *means)
 

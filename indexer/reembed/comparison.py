@@ -66,7 +66,8 @@ def compare(
         check: Called now and then; what it raises ends this.
     """
     queries = _queries(collection, active)
-    overlaps = [overlap(active.searcher, candidate.searcher, query) for query in _checked(queries, check)]
+    searchers = active.bulk_searcher, candidate.bulk_searcher
+    overlaps = [overlap(*searchers, query) for query in _checked(queries, check)]
     return Comparison(
         _measure(active, check),
         _measure(candidate, check),

@@ -1,5 +1,7 @@
 """What is searched for again is not embedded again, and never searched for by the vector of another model."""
 
+from copy import copy
+
 import pytest
 
 from indexer.errors import QueryInvalid
@@ -11,6 +13,13 @@ from tests.indexer.reembed.test_bridge import Random, Turned, put
 from tests.pictures import picture
 
 TEXT, PICTURE = Term(text="thing 3 in red"), Term(image=picture((7, 0, 99)))
+
+
+def without_cache(encoder: FakeEncoder) -> FakeEncoder:
+    """As a model is for bulk work."""
+    other = copy(encoder)
+    other.queries = QueryCache()
+    return other
 
 
 @pytest.fixture
@@ -54,6 +63,20 @@ def test_each_model_searches_by_its_own_vectors(folder: Folder, encoders: dict[s
         encoder.queries = kept[name]
     folder.collection.generations.activate(1)
     assert scores(folder) == of_old
+
+
+def test_what_jobs_search_for_takes_no_room(
+    folder: Folder, encoders: dict[str, FakeEncoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeEncoder, "bulk", property(without_cache))
+    put(folder, 400)
+    report = folder.reembed(bridge=True).report
+
+    assert report is not None
+    assert report["queries"] > 0
+    assert report["bridge"]["queries"] > 0
+    texts = [f"thing {number} in red" for number in range(400)]
+    assert not any(encoder.queries.get(text) for encoder in encoders.values() for text in texts)
 
 
 def test_a_query_is_refused_however_often_it_is_asked(folder: Folder) -> None:
