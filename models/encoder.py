@@ -24,6 +24,9 @@ MAX_IMAGES = 32
 LARGEST_IMAGES, LARGEST_TEXTS = 16, 64
 """Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
 
+PAD_STEP = 4
+"""Texts are padded to a multiple of so many tokens: few lengths make large batches, many waste little on padding."""
+
 ObserveTower = Callable[[Tower, Lane, int, Sequence[float]], None]
 """Told of each batch of a tower; see `models.batching.Observe`."""
 
@@ -113,7 +116,7 @@ class DualEncoder:
         )
         self.texts = Batcher(
             lambda rows: text.run(self._pad(rows)),
-            bucket=self._bucket,
+            bucket=self._padded,
             largest=LARGEST_TEXTS,
             most_waiting=WAITING_TEXTS,
             lanes=lanes,
@@ -221,14 +224,14 @@ class DualEncoder:
             vectors[order] = self.texts([ids[index] for index in order], self._lane)
         return TextEmbeddings(vectors, truncated, lengths)
 
-    def _bucket(self, row: NDArray[np.int64]) -> int:
-        """Texts of one bucket are padded to at most twice their length."""
-        return len(row).bit_length() if self.manifest.dynamic_length else 0
+    def _padded(self, row: NDArray[np.int64]) -> int:
+        """Tokens that a text is padded to: its own length alone decides, so that its vector depends on no batch."""
+        context = self.manifest.context_length
+        return min(-(-len(row) // PAD_STEP) * PAD_STEP, context) if self.manifest.dynamic_length else context
 
     def _pad(self, rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-        """[n, l]: l is the longest row, or the whole context where the tower attends to padding."""
-        length = max(map(len, rows)) if self.manifest.dynamic_length else self.manifest.context_length
-        padded = np.full((len(rows), length), self.manifest.pad_id, dtype=np.int64)
+        """[n, l] of rows that are padded to one length."""
+        padded = np.full((len(rows), self._padded(rows[0])), self.manifest.pad_id, dtype=np.int64)
         for target, row in zip(padded, rows, strict=True):
             target[: len(row)] = row
         return padded

@@ -96,6 +96,25 @@ class CausalTextTower(nn.Module):
         return functional.normalize(pooled.float(), dim=-1)
 
 
+class MeanTextTower(nn.Module):
+    """A Hugging Face text tower that OpenCLIP pools by the mean over a text's tokens.
+
+    The mean is a product here: ONNX Runtime's sum adds in another order in another batch, and the last bit changes.
+    """
+
+    def __init__(self, tower: open_clip.hf_model.HFTextEncoder) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Embed token ids."""
+        mask = (ids != self.tower.config.pad_token_id).long()
+        states = self.tower.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        shares = mask / mask.sum(dim=-1, keepdim=True)
+        pooled = (shares.unsqueeze(1) @ states).squeeze(1)
+        return functional.normalize(self.tower.proj(pooled).float(), dim=-1)
+
+
 def load_source(
     architecture: str, pretrained: str | None, *, preprocess_tag: str | None = None, seed: int = 0
 ) -> Source:
@@ -198,7 +217,8 @@ def text_tower(model: nn.Module) -> tuple[nn.Module, bool]:
     """
     tower = getattr(model, "text", model)
     if isinstance(tower, open_clip.hf_model.HFTextEncoder):
-        return TextTower(model), True
+        is_mean = isinstance(tower.pooler, open_clip.hf_model.MeanPooler)
+        return (MeanTextTower(tower) if is_mean else TextTower(model)), True
     pool = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
     causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
     if causal and pool in ("argmax", "eos"):
@@ -245,9 +265,16 @@ def _export(tower: nn.Module, example: Tensor, shape: dict[int, Any], file: Path
         raise ExportFailed(f"torch cannot export {file.name}: {error}") from error
     with tempfile.TemporaryDirectory() as temporary:
         program.save(Path(temporary) / "graph.onnx")
-        graph = convert_precision(onnx.load(Path(temporary) / "graph.onnx"), precision)
+        graph = convert_precision(_without_notes(onnx.load(Path(temporary) / "graph.onnx")), precision)
     # Weights go into the graph's own file unless they pass protobuf's 2 GB.
     onnx.save_model(graph, file, save_as_external_data=graph.ByteSize() > 2**31 - 2**20, location=f"{file.name}.data")
+
+
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the notes of where in whose folders each node came from: a fingerprint must not depend on them."""
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("metadata_props")
+    return model
 
 
 def _describe(

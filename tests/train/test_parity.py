@@ -209,6 +209,12 @@ def test_other_precisions_stay_near(precision: Any, nearest: float, tmp_path: Pa
     assert_a_batch_gives_what_singles_give(DualEncoder.open(tmp_path / precision, device="cpu"))
 
 
+def test_an_export_does_not_tell_where_its_code_lay(tmp_path: Path) -> None:
+    export_model(hugging_face_folder(tmp_path / "source"), None, tmp_path / "model", name="model")
+    for tower in ("image", "text"):
+        assert b"export.py" not in (tmp_path / "model" / f"{tower}.onnx").read_bytes()
+
+
 def test_weights_from_a_file_take_the_preprocessing_of_their_architecture(tmp_path: Path) -> None:
     from models.errors import ExportFailed
     from models.export import _preprocess_of_tags
