@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -421,8 +421,9 @@ class Collection:
         known = self.known([item.id for item in new])
         prepared = prepare(new, known, self.generations.encoders, self.limits)
         outcomes = self.store(new, known, prepared)
-        truncated = {id_ for id_, made in prepared.items() if isinstance(made, Prepared) and made.truncated}
-        return failed | self._describe(outcomes, truncated)
+        return failed | self._describe(
+            outcomes, {id_: one for id_, one in prepared.items() if isinstance(one, Prepared)}
+        )
 
     def _judge(self, prepared: Mapping[str, Prepared | Failed], known: Mapping[str, StoredItem]) -> Judgement:
         """What the watch rules say of items that are about to be written, by the vectors they will then have."""
@@ -469,20 +470,36 @@ class Collection:
             self._columns.clear()
         self.generations.take_over(written)
 
-    def _describe(self, outcomes: Mapping[str, Outcome], truncated: set[str]) -> dict[str, Upserted | Failed]:
-        stored = self.known(list(outcomes))
-        vectors = self._catalogue.item_vectors(self._row.generation_pk, [item.pk for item in stored.values()])
+    def _describe(
+        self, outcomes: Mapping[str, Outcome], prepared: Mapping[str, Prepared]
+    ) -> dict[str, Upserted | Failed]:
+        vectors = self._vectors_of(outcomes, prepared)
         flags = self.rules.flags_of(list(outcomes))
         results: dict[str, Upserted | Failed] = {}
         for id_, outcome in outcomes.items():
             if isinstance(outcome, Failed):
                 results[id_] = outcome
                 continue
-            own = vectors.get(stored[id_].pk, {}) if id_ in stored else {}
+            own = vectors.get(id_, {})
             modalities = tuple(modality for modality in MODALITIES if modality in own)
-            alignment, own_flags = _alignment(own), flags.get(id_, ())
-            results[id_] = Upserted(id_, outcome, modalities, alignment, id_ in truncated, flags=own_flags)
+            truncated = id_ in prepared and prepared[id_].truncated
+            results[id_] = Upserted(id_, outcome, modalities, _alignment(own), truncated, flags=flags.get(id_, ()))
         return results
+
+    def _vectors_of(self, ids: Iterable[str], prepared: Mapping[str, Prepared]) -> dict[str, Mapping[Modality, Vector]]:
+        """The vectors of items that were just written; they are read for those that kept one, or did not change."""
+        active = self._row.generation_pk
+        changes = {id_: one.change for id_, one in prepared.items() if not one.change.kept}
+        vectors: dict[str, Mapping[Modality, Vector]] = {
+            id_: {modality: to_float16(vector) for modality, vector in change.vectors[active].items()}
+            for id_, change in changes.items()
+            if active in change.vectors
+        }
+        if others := [id_ for id_ in ids if id_ not in vectors]:
+            pks = {stored.pk: id_ for id_, stored in self.known(others).items()}
+            found = self._catalogue.item_vectors(active, list(pks))
+            vectors.update((pks[pk], own) for pk, own in found.items())
+        return vectors
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
         stored = self._catalogue.items(self._row.pk, [result.id]).get(result.id)
@@ -564,7 +581,7 @@ def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
     return {id_: item.content_hash for id_, item in stored.items()}
 
 
-def _alignment(vectors: dict[Modality, Vector]) -> float | None:
+def _alignment(vectors: Mapping[Modality, Vector]) -> float | None:
     """Cosine of an item's image and text, where it has both."""
     if len(vectors) < len(MODALITIES):
         return None
