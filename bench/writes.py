@@ -1,8 +1,8 @@
 """What writes and compactions cost the searches beside them, and whether each write is found by the next search.
 
 `python -m bench.writes [ITEMS [DIMENSION [FOLDER]]]`: a server process, its encoder costing nothing, is searched at a
-constant rate by another process, in turns alone, while items are written, and while they are written and all segments
-are merged. With a folder the catalogue is kept there for the next run.
+constant rate by another process, in turns alone, while a third one writes items, and while it writes them and all
+segments are merged. With a folder the catalogue is kept there for the next run.
 """
 
 import asyncio
@@ -15,8 +15,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import repeat
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -54,16 +57,21 @@ class Seen:
     write_s: list[float] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: "Seen") -> None:
+        """What was seen by another client, too."""
+        self.search_s += other.search_s
+        self.write_s += other.write_s
+        self.counts.update(other.counts)  # a sum of counters would leave out what is 0
+
 
 def run(count: int = ITEMS, dimension: int = DIMENSION, folder: Path | None = None) -> None:
     """Print the table."""
-    world = World(dimension)
     with tempfile.TemporaryDirectory() as name:
         data = (folder or Path(name)) / "data"
-        _fill(data, world, count, dimension)
+        _fill(data, _world(dimension), count, dimension)
         merging = multiprocessing.get_context("spawn").Event()
         with process(_serve, data, dimension, merging) as url:
-            seen = asyncio.run(_take_turns(url, world, merging))
+            seen = _take_turns(url, dimension, merging)
     _report(seen, count, dimension)
 
 
@@ -92,31 +100,41 @@ def _serve(data: Path, dimension: int, merging: Event, sender: Connection) -> No
         run_server(made, listener, access_log=False)
 
 
-async def _take_turns(url: str, world: World, merging: Event) -> dict[str, Seen]:
+def _take_turns(url: str, dimension: int, merging: Event) -> dict[str, Seen]:
     seen = {phase: Seen() for phase in PHASES}
-    numbers = itertools.count()
-    async with httpx.AsyncClient(base_url=f"{url}{COLLECTION}", timeout=60) as http:
-        await _phase(_Requests(http, world, Seen(), numbers), writes=False)  # pages are read, code is warm
+    numbers = itertools.count(1)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as clients:
+        list(clients.map(_keep, ["search", "write"], repeat(url), repeat(dimension), [0, 0], [5.0, 1.0]))
         for _ in range(ROUNDS):
             for phase, (writes, merges) in PHASES.items():
                 merging.set() if merges else merging.clear()
-                await _phase(_Requests(http, world, seen[phase], numbers), writes=writes)
+                kinds = ["search"] + ["write"] * writes
+                for one in clients.map(_keep, kinds, repeat(url), repeat(dimension), numbers, repeat(SECONDS)):
+                    seen[phase].add(one)
     return seen
 
 
-async def _phase(requests: "_Requests", *, writes: bool) -> None:
-    ends = time.perf_counter() + SECONDS
-    ways = [(requests.search, SEARCHES_PER_S)] + [(requests.write, WRITES_PER_S)] * writes
-    await asyncio.gather(*(_at_rate(way, rate, ends) for way, rate in ways))
+def _keep(kind: str, url: str, dimension: int, number: int, seconds: float) -> Seen:
+    """In a process of its own, for what a client does for one request must not hold up the next."""
+    return asyncio.run(_ask_at_rate(kind, url, dimension, number, seconds))
 
 
-async def _at_rate(way: Callable[[float], Awaitable[None]], rate: float, ends: float) -> None:
+async def _ask_at_rate(kind: str, url: str, dimension: int, number: int, seconds: float) -> Seen:
     """Requests that come by chance, as people's do, whether those before are answered or not."""
-    draw, due = random.Random(), time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        while (due := due + draw.expovariate(rate)) < ends:
-            await asyncio.sleep(due - time.perf_counter())
-            tasks.create_task(way(due))
+    seen, draw = Seen(), random.Random()
+    async with httpx.AsyncClient(base_url=f"{url}{COLLECTION}", timeout=60) as http:
+        requests = _Requests(http, _world(dimension), seen, itertools.count(number * 10**6))
+        way, rate = (requests.search, SEARCHES_PER_S) if kind == "search" else (requests.write, WRITES_PER_S)
+        due = time.perf_counter()
+        ends = due + seconds
+        async with asyncio.TaskGroup() as tasks:
+            while (due := due + draw.expovariate(rate)) < ends:
+                await asyncio.sleep(due - time.perf_counter())
+                tasks.create_task(way(due))
+    return seen
+
+
+_world = cache(World)
 
 
 class _Requests:

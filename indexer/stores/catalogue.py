@@ -135,20 +135,19 @@ class Catalogue:
 
     def items(self, collection_pk: int, ids: Sequence[str]) -> dict[str, StoredItem]:
         """The items with these ids, those there are."""
-        found = self._items(
-            select(items).where(items.c.collection_pk == collection_pk, items.c.id.in_(chunk)) for chunk in chunks(ids)
-        )
-        return {stored.item.id: stored for stored in found}
+        pks = [pk for _, pk, _ in self._known(collection_pk, ids)]
+        return {stored.item.id: stored for stored in self.items_by_pk(pks).values()}
 
     def content_hashes(self, collection_pk: int, ids: Sequence[str]) -> dict[str, str]:
         """Content hashes of the items with these ids, those there are."""
-        with self._database.read() as connection:
-            found: dict[str, str] = {}
-            for chunk in chunks(ids):
-                query = select(items.c.id, items.c.content_hash)
-                mine = (items.c.collection_pk == collection_pk) & items.c.id.in_(chunk)
-                found.update((id_, content_hash) for id_, content_hash in connection.execute(query.where(mine)))
-            return found
+        return {id_: content_hash for id_, _, content_hash in self._known(collection_pk, ids)}
+
+    def _known(self, collection_pk: int, ids: Sequence[str]) -> Iterator[tuple[str, int, str]]:
+        """(id, primary key, content hash) of the items with these ids, those there are; each write asks for them."""
+        for chunk in chunks(ids):
+            marks = ",".join("?" * len(chunk))
+            query = f"SELECT id, pk, content_hash FROM items WHERE collection_pk = ? AND id IN ({marks})"  # noqa: S608  question marks only
+            yield from self._database.rows(query, [collection_pk, *chunk])
 
     def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
         """The items with these primary keys, those there still are, in one statement."""

@@ -305,7 +305,7 @@ class Database:
         with self._engine.connect() as connection:
             yield connection
 
-    def rows(self, statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
         """The answer to a question in SQL that is asked so often that SQLAlchemy would take longer than SQLite."""
         try:
             connection = self._spare.pop()

@@ -5,7 +5,7 @@ Each collection has an index of its own, so that bm25 weighs words by this colle
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -139,21 +139,18 @@ def rebuild_texts(connection: Connection, collection_pk: int) -> None:
     """Make the index anew from the items, of which a block is held at a time."""
     drop_texts(connection, collection_pk)
     create_texts(connection, collection_pk)
-    query = select(items.c.pk).where(items.c.collection_pk == collection_pk, items.c.text.is_not(None))
+    query = select(items.c.pk, items.c.text).where(items.c.collection_pk == collection_pk, items.c.text.is_not(None))
     streamed = query.order_by(items.c.pk).execution_options(yield_per=_BLOCK)
-    for block in connection.execute(streamed).scalars().partitions():
-        add_texts(connection, collection_pk, block)
+    for block in connection.execute(streamed).partitions():
+        add_texts(connection, collection_pk, {row.pk: row.text for row in block})
 
 
-def add_texts(connection: Connection, collection_pk: int, item_pks: Sequence[int]) -> None:
-    """Take in the texts of items that were just written."""
-    name = _name(collection_pk)
-    for chunk in chunks(item_pks):
-        texts = select(items.c.pk, items.c.text).where(items.c.pk.in_(chunk), items.c.text.is_not(None))
-        rows = [tuple(row) for row in connection.execute(texts)]
-        if rows:
-            connection.exec_driver_sql(f"INSERT INTO {name}(rowid, text) VALUES(?, ?)", rows)
-            _add_words(connection, collection_pk, words_of(text for _, text in rows))
+def add_texts(connection: Connection, collection_pk: int, texts: Mapping[int, str]) -> None:
+    """Take in the texts of items that were just written, by primary key."""
+    if texts:
+        name = _name(collection_pk)
+        connection.exec_driver_sql(f"INSERT INTO {name}(rowid, text) VALUES(?, ?)", list(texts.items()))
+        _add_words(connection, collection_pk, words_of(texts.values()))
 
 
 def remove_texts(connection: Connection, collection_pk: int, item_pks: Sequence[int]) -> None:

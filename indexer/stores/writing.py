@@ -66,7 +66,7 @@ def write_items(connection: Connection, collection_pk: int, active_pk: int, chan
     kept = {pks[change.id]: change.kept for change in changes if change.id in pks}
     inserted = _insert_items(connection, collection_pk, [change for change in changes if change.id not in pks])
     pks |= inserted
-    add_texts(connection, collection_pk, list(pks.values()))
+    add_texts(connection, collection_pk, {pks[change.id]: change.text for change in changes if change.text is not None})
     return Written(
         items={pks[change.id]: change.metadata for change in changes},
         growth=len(inserted),
