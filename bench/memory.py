@@ -1,6 +1,7 @@
 """Memory and rows per second of a server that takes in a catalogue of texts, its encoder costing nothing.
 
-`python -m bench.memory [ROWS [PLOT.png]]`: a million rows unless told otherwise.
+`python -m bench.memory [ROWS [INDEX [PLOT.png]]]`: a million rows into a collection whose vectors are only mapped
+(`flat`), unless told otherwise; with `auto` what is built for searches has its memory, too.
 """
 
 import json
@@ -37,16 +38,16 @@ class Sample(NamedTuple):
     mapped: int
 
 
-def run(rows: int = ROWS, plot: Path | None = None) -> None:
+def run(rows: int = ROWS, index: str = "flat", plot: Path | None = None) -> None:
     """Print how the memory goes, and draw it if asked to, which needs matplotlib."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_catalogue(folder / "catalogue.jsonl", rows)
         with _server(folder) as (url, process_id):
             started = time.perf_counter()
-            samples = list(_watch(url, process_id, folder / "catalogue.jsonl"))
+            samples = list(_watch(url, process_id, folder / "catalogue.jsonl", index))
             seconds = time.perf_counter() - started
-    _report(samples, seconds)
+    _report(samples, seconds, index)
     if plot:
         _draw(samples, plot)
 
@@ -83,11 +84,12 @@ def _serve(folder: Path, sender) -> None:  # type: ignore[no-untyped-def]
         run_server(made, listener, access_log=False)
 
 
-def _watch(url: str, process_id: int, catalogue: Path) -> Iterator[Sample]:
+def _watch(url: str, process_id: int, catalogue: Path, index: str) -> Iterator[Sample]:
     """Until the job is done."""
     with httpx.Client(base_url=f"{url}/v1", timeout=60) as client:
+        client.put("/collections/rows", json={"index": index}).raise_for_status()
         body = {"source": str(catalogue)}
-        job = client.post("/collections/default/ingest", json=body).raise_for_status().json()
+        job = client.post("/collections/rows/ingest", json=body).raise_for_status().json()
         while job["state"] not in ("succeeded", "failed", "cancelled"):
             time.sleep(POLL_S)
             job = client.get(f"/jobs/{job['id']}").raise_for_status().json()
@@ -107,20 +109,23 @@ def memory_of(process_id: int) -> tuple[int, int]:
     return sizes["RssAnon"] + sizes["RssShmem"], sizes["RssFile"]
 
 
-def _report(samples: list[Sample], seconds: float) -> None:
+def _report(samples: list[Sample], seconds: float, index: str) -> None:
     rows = samples[-1].rows
-    print(f"\nMemory: {rows:,} rows of text in {seconds:.0f} s, {rows / seconds:,.0f} rows/s, dimension {DIMENSION}")
+    print(
+        f"\nMemory: {rows:,} rows of text in {seconds:.0f} s, {rows / seconds:,.0f} rows/s, "
+        f"dimension {DIMENSION}, index {index}"
+    )
     print(f"{'rows':>10}{'own MiB':>10}{'mapped MiB':>12}")
     for tenth in range(1, 11):
         sample = next(sample for sample in samples if sample.rows >= rows * tenth / 10)
         print(f"{sample.rows:>10,}{sample.own / MIB:>10.0f}{sample.mapped / MIB:>12.0f}")
     warm = [sample for sample in samples if sample.rows >= WARM_UP * rows]
-    totals = np.array([sample.own + sample.mapped for sample in warm]) / MIB
-    middle = float(np.median(totals))
-    print(
-        f"after {warm[0].rows:,} rows: {middle:.0f} MiB in the median of {len(warm)} samples, "
-        f"{totals.min() / middle - 1:+.1%} to {totals.max() / middle - 1:+.1%}"
-    )
+    for name, sizes in (
+        ("its own", [sample.own for sample in warm]),
+        ("with mapped files", [sample.own + sample.mapped for sample in warm]),
+    ):
+        low, middle, high = np.percentile(sizes, (0, 50, 100)) / MIB
+        print(f"{name}, after {warm[0].rows:,} rows: {low:.0f} to {high:.0f} MiB, {middle:.0f} in the median")
 
 
 def _draw(samples: list[Sample], path: Path) -> None:
@@ -137,4 +142,4 @@ def _draw(samples: list[Sample], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(*map(int, sys.argv[1:2]), *map(Path, sys.argv[2:3]))
+    run(*map(int, sys.argv[1:2]), *sys.argv[2:3], *map(Path, sys.argv[3:4]))
