@@ -17,6 +17,7 @@ from indexer.index.segment import Header, Segment
 from indexer.snapshots.manifest import CATALOGUE, MANIFEST, PICTURES, Manifest, Stamp, original_name
 from indexer.snapshots.pictures import Pictures
 from indexer.snapshots.places import Place, new_place, stamp
+from indexer.stores.originals import find_original
 
 _PAGES = 4096
 """Pages of the catalogue copied at a time."""
@@ -96,11 +97,13 @@ class _Creation:
         return Created(manifest, pictures.left_out)
 
     def _store_picture(self, sha256: str) -> Stamp:
-        name = original_name(sha256)
-        return self.place.put(name, self.data_dir / name, link=True)
+        return self.place.put(original_name(sha256), self._original(sha256), link=True)
 
     def _find_picture(self, sha256: str) -> Stamp:
-        return stamp(self.data_dir / original_name(sha256))
+        return stamp(self._original(sha256))
+
+    def _original(self, sha256: str) -> Path:
+        return find_original(self.data_dir / "originals", sha256)
 
     def _put_made(self, *names: str) -> dict[str, Stamp]:
         return {name: self.place.put(name, self.scratch / name, link=True) for name in names}

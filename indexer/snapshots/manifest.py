@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from indexer.errors import CatalogueIncompatible, SnapshotDamaged
 from indexer.stores.database import READABLE_VERSIONS
-from indexer.stores.originals import original_path
 
 MANIFEST = "snapshot.json"
 CATALOGUE = "catalogue.db"
@@ -71,8 +70,8 @@ class Manifest:
 
 
 def original_name(sha256: str) -> str:
-    """Path of a picture in a data folder."""
-    return f"originals/{original_path(sha256).as_posix()}"
+    """Name of a picture in a snapshot."""
+    return f"originals/{sha256[:2]}/{sha256[2:4]}/{sha256}"
 
 
 def _check_names(files: Mapping[str, Stamp]) -> None:

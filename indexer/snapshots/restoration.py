@@ -11,7 +11,7 @@ from indexer.errors import SnapshotDamaged
 from indexer.snapshots.manifest import MANIFEST, PICTURES, Manifest, Stamp, original_name
 from indexer.snapshots.pictures import THREADS
 from indexer.snapshots.places import Folder, Place, new_folder, place, write_new
-from indexer.stores.originals import original_path
+from indexer.stores.originals import find_original, original_path
 
 _BLOCK = 1000
 _LINE = re.compile(r"([0-9a-f]{64}) (\d+)\n")
@@ -36,8 +36,7 @@ def restore_snapshot(source: str, data_dir: Path, report: Callable[[int, int], N
         for name, stamp in manifest.files.items():
             _fetch(stored, name, folder / name, stamp)
             progress.add(stamp.size)
-        pictures = stored if manifest.originals_in is None else Folder(Path(manifest.originals_in))
-        fetch = partial(_fetch_picture, pictures, folder / "originals")
+        fetch = partial(_fetch_picture, *_pictures(manifest, stored), folder / "originals")
         with ThreadPoolExecutor(THREADS) as pool:
             for block in _listed(folder / PICTURES):
                 for size in pool.map(fetch, block):
@@ -63,12 +62,20 @@ def _listed(path: Path) -> Iterator[list[str]]:
             yield block
 
 
-def _fetch_picture(stored: Place, folder: Path, line: str) -> int:
+def _pictures(manifest: Manifest, stored: Place) -> tuple[Place, Callable[[str], str]]:
+    """Where the pictures are, and what one is called there."""
+    if manifest.originals_in is None:
+        return stored, original_name
+    folder = Path(manifest.originals_in) / "originals"
+    return Folder(folder), lambda sha256: find_original(folder, sha256).relative_to(folder).as_posix()
+
+
+def _fetch_picture(pictures: Place, name_of: Callable[[str], str], folder: Path, line: str) -> int:
     matched = _LINE.fullmatch(line)
     if matched is None:
         raise SnapshotDamaged(f"{PICTURES} names {line[:80]!r} as a picture")
     stamp = Stamp(int(matched[2]), matched[1])
-    _fetch(stored, original_name(stamp.sha256), folder / original_path(stamp.sha256), stamp)
+    _fetch(pictures, name_of(stamp.sha256), folder / original_path(stamp.sha256), stamp)
     return stamp.size
 
 

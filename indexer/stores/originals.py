@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -22,7 +22,7 @@ _PARTIAL = ".partial"
 
 
 class Originals:
-    """Image bytes under `folder/ab/cd/<sha256>`, which nobody else writes to. Thread-safe.
+    """Image bytes under `folder/ab/<sha256>`, which nobody else writes to. Thread-safe.
 
     What is not written to its end lies in the folder itself, so that what a killed process left there is found, and
     removed on opening, without a look at all pictures.
@@ -45,10 +45,8 @@ class Originals:
         with self._lock:
             self._in_flight.update(contents.keys())
         try:
-            if contents:
-                # Journalling file systems commit waiting syncs together: many at once cost little more than one.
-                with ThreadPoolExecutor(min(_WRITERS, len(contents))) as pool:
-                    list(pool.map(self._write, contents.keys(), contents.values()))
+            if new := {sha256: data for sha256, data in contents.items() if not self.has(sha256)}:
+                self._write(new)
             yield
         finally:
             with self._lock:
@@ -76,31 +74,42 @@ class Originals:
                     _unlink(self._path(sha256))
 
     def _path(self, sha256: str) -> Path:
-        return self._folder / original_path(sha256)
+        return find_original(self._folder, sha256)
 
-    def _write(self, sha256: str, data: bytes) -> None:
-        path = self._path(sha256)
-        if path.exists():
-            return
-        partial = self._folder / f"{sha256}.{threading.get_ident()}{_PARTIAL}"
+    def _write(self, contents: Mapping[str, bytes]) -> None:
+        own = f".{threading.get_ident()}{_PARTIAL}"
+        partials = {sha256: self._folder / f"{sha256}{own}" for sha256 in contents}
         try:
-            self._write_durably(path, partial, data)
+            self._write_durably(contents, partials)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
+            for partial in partials.values():
+                with suppress(OSError):
+                    partial.unlink(missing_ok=True)
             raise StorageUnavailable(f"a picture cannot be stored: {error.strerror}") from error
 
-    def _write_durably(self, path: Path, partial: Path, data: bytes) -> None:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sync_folder(path.parent.parent)
+    def _write_durably(self, contents: Mapping[str, bytes], partials: Mapping[str, Path]) -> None:
+        """Step by step for all of them, so that a folder is synced once.
+
+        Journalling file systems commit waiting syncs together: many at once cost little more than one.
+        """
+        targets = {sha256: self._folder / original_path(sha256) for sha256 in contents}
+        folders = {target.parent for target in targets.values()}
+        if missing := [folder for folder in folders if not folder.exists()]:
+            for folder in missing:
+                folder.mkdir(parents=True, exist_ok=True)
             sync_folder(self._folder)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-        sync_folder(path.parent)
+        with ThreadPoolExecutor(min(_WRITERS, len(contents))) as pool:
+            list(pool.map(_write_synced, partials.values(), contents.values()))
+            for sha256, partial in partials.items():
+                partial.rename(targets[sha256])
+            list(pool.map(sync_folder, folders))
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _unlink(path: Path) -> None:
@@ -112,8 +121,15 @@ def _unlink(path: Path) -> None:
 
 
 def original_path(sha256: str) -> Path:
-    """Where a picture lies in the folder of originals."""
-    return Path(sha256[:2], sha256[2:4], sha256)
+    """Where a new picture is to lie in the folder of originals: few folders, each of which costs a sync."""
+    return Path(sha256[:2], sha256)
+
+
+def find_original(folder: Path, sha256: str) -> Path:
+    """Where a picture lies, or is to lie; those of older data folders lie one folder deeper."""
+    path = folder / original_path(sha256)
+    deeper = path.parent / sha256[2:4] / sha256
+    return deeper if not path.exists() and deeper.exists() else path
 
 
 def sync_folder(folder: Path) -> None:

@@ -62,6 +62,22 @@ def test_a_picture_that_cannot_be_stored_leaves_nothing(folder: Path, monkeypatc
     assert held(folder) == set()
 
 
+def test_pictures_of_older_data_folders_are_used_where_they_lie(folder: Path) -> None:
+    [(sha256, data)] = by_hash(b"older").items()
+    deeper = folder / sha256[:2] / sha256[2:4] / sha256
+    deeper.parent.mkdir(parents=True)
+    deeper.write_bytes(data)
+    originals = Originals(folder)
+    assert originals.has(sha256)
+    assert originals.read(sha256) == data
+    store(originals, {sha256: data})
+    assert list(folder.rglob(sha256)) == [deeper]
+    originals.remove([sha256], lambda _: set())
+    assert held(folder) == set()
+    store(originals, {sha256: data})
+    assert list(folder.rglob(sha256)) == [folder / sha256[:2] / sha256]
+
+
 def test_while_many_are_removed_others_can_be_stored(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_REMOVED", 2)
     originals, old, new = Originals(folder), by_hash(*map(bytes, range(1, 6))), by_hash(b"new")

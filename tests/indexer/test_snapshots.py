@@ -98,6 +98,10 @@ def test_what_is_restored_is_what_was_there(
     filled: Collection, tmp_path: Path, encoder: FakeEncoder, copy: bool
 ) -> None:
     before = contents(filled)
+    some = next((tmp_path / "data" / "originals").glob("*/*"))  # as older data folders have it
+    deeper = some.parent / some.name[2:4] / some.name
+    deeper.parent.mkdir()
+    some.rename(deeper)
 
     created = create(tmp_path, copy=copy)
     manifest = restore(tmp_path)
