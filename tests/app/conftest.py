@@ -35,6 +35,9 @@ SELECT = "/v1/collections/default/select"
 REEMBED = "/v1/collections/default/reembed"
 GENERATIONS = "/v1/collections/default/generations"
 
+LOCAL = "http://127.0.0.1"
+"""A name of this machine, as the server asks for."""
+
 Run = Callable[..., "Ran"]
 
 
@@ -82,7 +85,8 @@ def client(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterat
 @contextmanager
 def client_of(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[TestClient]:
     """A client of an app in this process."""
-    with TestClient(make_app(settings, encoder, **others), raise_server_exceptions=False) as client:
+    app = make_app(settings, encoder, **others)
+    with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as client:
         yield client
 
 

@@ -1,0 +1,172 @@
+"""The gate before all routes, as plain ASGI: which hosts, which sites, which keys, how often."""
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from app.access.audit import Entry
+from app.access.caller import Caller
+from app.access.loopback import is_loopback
+from app.access.quotas import Quotas
+from app.errors import HostUnknown, OriginForbidden, RequestError, Unauthorized, refusal
+from app.settings import Settings
+from app.state import Resources
+from indexer.stores.keys import ANY, SCOPES, Key, digest_of, id_of
+
+_OPEN = re.compile(r"/(healthz|readyz|docs|docs/oauth2-redirect|redoc|openapi\.json|static/.*)?")
+"""What holds no data: health, the page's files, the documentation."""
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_NOBODY = Key("", "", bytes(32), frozenset(), (), _NEVER)
+"""Compared with where there is no such key, so that it takes as long."""
+
+
+class Gate:
+    """Lets a request through with its `Caller`, or refuses it before its body is read."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._doors = Doors.of(settings)
+        self._keys = _Keys(settings)
+        self._quotas = Quotas(
+            {
+                "requests": settings.requests_per_minute,
+                "pictures": settings.pictures_per_minute,
+                "rows": settings.rows_per_minute,
+            }
+        )
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        caller, status = self._anybody(address), 500
+
+        async def send_with_quotas(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                for name, value in self._quotas.headers(caller.name):
+                    MutableHeaders(scope=message)[name] = value
+            await send(message)
+
+        try:
+            if _OPEN.fullmatch(scope["path"]):
+                self._doors.check_host(Headers(scope=scope), locked=False)
+            else:
+                scope["caller"] = caller = self._admit(scope, address)
+        except RequestError as error:
+            await refusal(error)(scope, receive, send_with_quotas)
+            return
+        try:
+            await self._app(scope, receive, send_with_quotas)
+        finally:
+            if caller.needed == "admin":
+                entry = Entry.of_request(scope, caller, address, status)
+                await scope["state"]["resources"].audit.write_soon(entry)
+
+    def _admit(self, scope: AsgiScope, address: str) -> Caller:
+        """Who sends it.
+
+        Raises:
+            RequestError: It may not come in.
+        """
+        headers, anybody = Headers(scope=scope), self._anybody(address)
+        resources: Resources = scope["state"]["resources"]
+        locked = self._keys.exist(resources)
+        self._doors.check_host(headers, locked=locked)
+        if not locked:
+            self._doors.check_origin(scope["method"], headers)
+            anybody.take("requests")
+            return anybody
+        try:
+            key = self._keys.find(headers.get("authorization", ""), resources)
+        except Unauthorized:
+            anybody.take("requests")  # whoever tries keys gets on slowly
+            raise
+        caller = Caller(key.id, key, self._quotas)
+        caller.take("requests")
+        return caller
+
+    def _anybody(self, address: str) -> Caller:
+        return Caller(address, None, self._quotas)
+
+
+class _Keys:
+    """The keys of the data folder, and the one of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._set: Key | None = None
+        if settings.api_key:
+            digest = digest_of(settings.api_key.get_secret_value())
+            self._set = Key("settings", "SIGHTLINE_API_KEY", digest, frozenset(SCOPES), (ANY,), _NEVER)
+
+    def exist(self, resources: Resources) -> bool:
+        """Whether a key is needed: one that was revoked opens nothing to everybody."""
+        return self._set is not None or bool(resources.keys.current())
+
+    def find(self, authorization: str, resources: Resources) -> Key:
+        """The key of a request; raises `Unauthorized`."""
+        scheme, _, given = authorization.partition(" ")
+        given = given.strip()
+        if scheme.lower() != "bearer" or not given:
+            raise Unauthorized("send the header `Authorization: Bearer <key>`")
+        known: Mapping[str, Key] = resources.keys.current()
+        key = known.get(id_of(given), self._set or _NOBODY)
+        if not hmac.compare_digest(digest_of(given), key.digest):
+            raise Unauthorized("no such key")
+        if fault := key.fault(datetime.now(UTC)):
+            raise Unauthorized(f"the key {key.id} is {fault}")
+        return key
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The names that the server answers to, and the sites whose pages may call it.
+
+    Any page that somebody looks at can send requests to their machine; of a server without keys these would be as good
+    as their own. What such a page cannot do is to change the headers `Host` and `Origin`.
+    """
+
+    hosts: frozenset[str]
+    origins: frozenset[str]
+    is_local: bool
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Doors":
+        """By the settings; on loopback those of this machine are known without."""
+        hosts = frozenset(host.lower() for host in settings.allowed_hosts)
+        return cls(hosts, frozenset(settings.allowed_origins), is_loopback(settings.host))
+
+    def check_host(self, headers: Headers, *, locked: bool) -> None:
+        """Raise `HostUnknown` for a foreign name: it may lead here by a page that has changed where its own leads."""
+        if not self.hosts and (locked or not self.is_local):
+            return
+        host = _without_port(headers.get("host", "")).lower()
+        if host not in self.hosts and not (self.is_local and is_loopback(host)):
+            raise HostUnknown(
+                f"this server does not answer as {host!r}; SIGHTLINE_ALLOWED_HOSTS names what it is called"
+            )
+
+    def check_origin(self, method: str, headers: Headers) -> None:
+        """Raise `OriginForbidden` where a page of another site wants to change or start something."""
+        origin = headers.get("origin")
+        if method in _HARMLESS or origin is None or origin in self.origins:
+            return
+        if urlsplit(origin).netloc != headers.get("host", ""):
+            raise OriginForbidden(
+                f"pages of {origin} may not call this server; SIGHTLINE_ALLOWED_ORIGINS names who may"
+            )
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d*$", "", host)
