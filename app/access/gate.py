@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
@@ -35,7 +35,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._doors = Doors.of(settings)
-        self._keys = _Keys(settings)
+        self._set = _key_of(settings)
         self._quotas = Quotas(
             {
                 "requests": settings.requests_per_minute,
@@ -48,79 +48,59 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope.get("client") else "unknown"
-        caller, status = self._anybody(address), 500
+        caller, status = Caller(_address(scope), None, self._quotas), 500
 
-        async def send_with_quotas(message: Message) -> None:
+        async def send_and_look(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                for name, value in self._quotas.headers(caller.name):
-                    MutableHeaders(scope=message)[name] = value
+                if self._quotas.limits:
+                    message["headers"] = [*message.get("headers", ()), *self._quotas.headers(caller.name)]
             await send(message)
 
         try:
             if _OPEN.fullmatch(scope["path"]):
-                self._doors.check_host(Headers(scope=scope), locked=False)
+                self._doors.check_host(Headers(scope=scope), locked=True)
             else:
-                scope["caller"] = caller = self._admit(scope, address)
+                scope["caller"] = caller = self._identify(scope, caller)
+                caller.take("requests")
         except RequestError as error:
-            await refusal(error)(scope, receive, send_with_quotas)
+            await refusal(error)(scope, receive, send_and_look)
             return
         try:
-            await self._app(scope, receive, send_with_quotas)
+            await self._app(scope, receive, send_and_look)
         finally:
             if caller.needed == "admin":
-                entry = Entry.of_request(scope, caller, address, status)
+                entry = Entry.of_request(scope, caller, _address(scope), status)
                 await scope["state"]["resources"].audit.write_soon(entry)
 
-    def _admit(self, scope: AsgiScope, address: str) -> Caller:
-        """Who sends it.
+    def _identify(self, scope: AsgiScope, anybody: Caller) -> Caller:
+        """Who sends it; `anybody` where no key is needed.
 
         Raises:
             RequestError: It may not come in.
         """
-        headers, anybody = Headers(scope=scope), self._anybody(address)
+        headers = Headers(scope=scope)
         resources: Resources = scope["state"]["resources"]
-        locked = self._keys.exist(resources)
+        known = resources.keys.current()
+        locked = bool(known) or self._set is not None  # a key that was revoked opens nothing to everybody
         self._doors.check_host(headers, locked=locked)
         if not locked:
             self._doors.check_origin(scope["method"], headers)
-            anybody.take("requests")
             return anybody
         try:
-            key = self._keys.find(headers.get("authorization", ""), resources)
+            key = self._find(headers.get("authorization", ""), known)
         except Unauthorized:
             anybody.take("requests")  # whoever tries keys gets on slowly
             raise
-        caller = Caller(key.id, key, self._quotas)
-        caller.take("requests")
-        return caller
+        return Caller(key.id, key, self._quotas)
 
-    def _anybody(self, address: str) -> Caller:
-        return Caller(address, None, self._quotas)
-
-
-class _Keys:
-    """The keys of the data folder, and the one of the settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._set: Key | None = None
-        if settings.api_key:
-            digest = digest_of(settings.api_key.get_secret_value())
-            self._set = Key("settings", "SIGHTLINE_API_KEY", digest, frozenset(SCOPES), (ANY,), _NEVER)
-
-    def exist(self, resources: Resources) -> bool:
-        """Whether a key is needed: one that was revoked opens nothing to everybody."""
-        return self._set is not None or bool(resources.keys.current())
-
-    def find(self, authorization: str, resources: Resources) -> Key:
+    def _find(self, authorization: str, known: Mapping[str, Key]) -> Key:
         """The key of a request; raises `Unauthorized`."""
         scheme, _, given = authorization.partition(" ")
         given = given.strip()
         if scheme.lower() != "bearer" or not given:
             raise Unauthorized("send the header `Authorization: Bearer <key>`")
-        known: Mapping[str, Key] = resources.keys.current()
         key = known.get(id_of(given), self._set or _NOBODY)
         if not hmac.compare_digest(digest_of(given), key.digest):
             raise Unauthorized("no such key")
@@ -166,6 +146,17 @@ class Doors:
             raise OriginForbidden(
                 f"pages of {origin} may not call this server; SIGHTLINE_ALLOWED_ORIGINS names who may"
             )
+
+
+def _key_of(settings: Settings) -> Key | None:
+    if settings.api_key is None:
+        return None
+    digest = digest_of(settings.api_key.get_secret_value())
+    return Key("settings", "SIGHTLINE_API_KEY", digest, frozenset(SCOPES), (ANY,), _NEVER)
+
+
+def _address(scope: AsgiScope) -> str:
+    return scope["client"][0] if scope.get("client") else "unknown"
 
 
 def _without_port(host: str) -> str:

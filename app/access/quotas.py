@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from app.errors import RateLimited
@@ -29,7 +29,8 @@ class Quotas:
 
     def __init__(self, limits: Mapping[Unit, int | None], clock: Callable[[], float] = time.monotonic) -> None:
         self.limits: dict[Unit, int] = {unit: limit for unit, limit in limits.items() if limit is not None}
-        self.policy = ", ".join(f'"{unit}";q={limit};w={WINDOW_S}' for unit, limit in self.limits.items())
+        policies = (f'"{unit}";q={limit};w={WINDOW_S}' for unit, limit in self.limits.items())
+        self._policy = ", ".join(policies).encode()
         self._clock = clock
         self._full_at: OrderedDict[tuple[str, Unit], float] = OrderedDict()
         self._lock = threading.Lock()
@@ -55,11 +56,10 @@ class Quotas:
             if len(self._full_at) > _REMEMBERED:
                 self._full_at.popitem(last=False)
 
-    def headers(self, caller: str) -> Iterator[tuple[str, str]]:
-        """As draft-ietf-httpapi-ratelimit-headers-10 has them; none where nothing is limited."""
-        if self.limits:
-            yield "RateLimit-Policy", self.policy
-            yield "RateLimit", ", ".join(self._left(caller, unit) for unit in self.limits)
+    def headers(self, caller: str) -> list[tuple[bytes, bytes]]:
+        """What is left, as draft-ietf-httpapi-ratelimit-headers-10 has it."""
+        left = ", ".join(self._left(caller, unit) for unit in self.limits)
+        return [(b"ratelimit-policy", self._policy), (b"ratelimit", left.encode())]
 
     def _left(self, caller: str, unit: Unit) -> str:
         missing_s = max(0.0, self._full_at.get((caller, unit), 0.0) - self._clock())
