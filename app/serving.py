@@ -6,7 +6,10 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.settings import Settings
 
 
 class Server(uvicorn.Server):
@@ -24,6 +27,23 @@ class Server(uvicorn.Server):
         """Let running requests end; see `uvicorn.Server`."""
         self._on_stop()
         await super().shutdown(sockets)
+
+
+def configure(app: ASGIApp, settings: Settings, *, access_log: bool) -> uvicorn.Config:
+    """How uvicorn serves; nothing that a request says of its way here is believed, unless a trusted proxy says it."""
+    config = uvicorn.Config(
+        app,
+        http=protocol_with(settings.header_timeout_s),
+        ws="none",
+        access_log=access_log,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
+        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+    )
+    if not settings.log_queries:
+        logging.getLogger("uvicorn.access").addFilter(_without_queries)
+    return config
 
 
 def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
@@ -65,12 +85,9 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
     return Protocol
 
 
-class WithoutQueries(logging.Filter):
-    """Takes what follows the `?` of an address out of uvicorn's log: texts that people search for are there."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See `logging.Filter`."""
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, *others = record.args
-            record.args = (client, method, str(path).partition("?")[0], *others)
-        return True
+def _without_queries(record: logging.LogRecord) -> bool:
+    """Take what follows the `?` of an address out of uvicorn's log: texts that people search for are there."""
+    if isinstance(record.args, tuple) and len(record.args) == 5:
+        client, method, path, *others = record.args
+        record.args = (client, method, str(path).partition("?")[0], *others)
+    return True

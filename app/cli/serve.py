@@ -93,28 +93,14 @@ def address(listener: socket.socket) -> str:
 
 def run_server(resources: "Resources", listener: socket.socket, *, access_log: bool) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
-    import uvicorn
-
     from app.memory import set_aside
     from app.server import compose_app
-    from app.serving import Server, WithoutQueries, protocol_with
+    from app.serving import Server, configure
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
     app = compose_app(settings, lambda: nullcontext(resources))
-    config = uvicorn.Config(
-        app,
-        http=protocol_with(settings.header_timeout_s),
-        ws="none",
-        access_log=access_log,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
-    )
-    if not settings.log_queries:
-        logging.getLogger("uvicorn.access").addFilter(WithoutQueries())
-    server = Server(config, resources.jobs.stop)
+    server = Server(configure(app, settings, access_log=access_log), resources.jobs.stop)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
     _tell_who_may_come(settings)

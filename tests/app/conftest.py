@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from app.cli import main
 from app.cli.serve import address, listen
 from app.server import create_app
+from app.serving import configure
 from app.settings import Settings
 from models.encoder import Encoder
 from models.errors import ModelNotFound
@@ -105,8 +106,15 @@ def make_app(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) ->
 @pytest.fixture
 def server_url(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterator[str]:
     """The address of a real server in a thread."""
+    with serving(settings, encoder, new=new) as url:
+        yield url
+
+
+@contextmanager
+def serving(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[str]:
+    """The address of a real server in a thread, set up as `sightline serve` does it."""
     with listen(settings) as listener:
-        server = uvicorn.Server(uvicorn.Config(make_app(settings, encoder, new=new), log_level="warning"))
+        server = uvicorn.Server(configure(make_app(settings, encoder, **others), settings, access_log=True))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():

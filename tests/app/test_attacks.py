@@ -1,0 +1,213 @@
+"""What comes over a real connection from somebody who does not mean well."""
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import ip_network
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from indexer.stores.database import Database
+from indexer.stores.keys import KeyStore, NewKey
+from tests.app.conftest import ITEMS, SEARCH, serving
+from tests.app.test_access import Make
+from tests.fakes import FakeEncoder
+
+HEAD = b"Host: 127.0.0.1\r\n"
+PUT = f"PUT {ITEMS}/a HTTP/1.1\r\n".encode() + HEAD + b"Content-Type: application/json\r\n"
+
+
+@pytest.fixture
+def hasty(settings: Settings, encoder: FakeEncoder) -> Iterator[str]:
+    """A server that waits one second for headers, and one for a body."""
+    with serving(settings.model_copy(update={"header_timeout_s": 1, "body_timeout_s": 1}), encoder) as url:
+        yield url
+
+
+@pytest.fixture
+def make_on_disk(settings: Settings) -> Make:
+    """Makes keys as another process does."""
+
+    def make(*scopes: str) -> str:
+        database = Database(settings.data_dir / "catalogue.db")
+        try:
+            return KeyStore(database).create(NewKey("", scopes))[1]
+        finally:
+            database.close()
+
+    return make
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=20) as connection:
+        yield connection
+
+
+def talk(url: str, request: bytes) -> bytes:
+    """All that a server says to these bytes, until it closes the connection."""
+    with connected(url) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextmanager
+def dripping(connection: socket.socket, drop: bytes) -> Iterator[None]:
+    """Send a little now and then."""
+    stop = threading.Event()
+
+    def drip() -> None:
+        try:
+            while not stop.wait(0.1):
+                connection.sendall(drop)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("first", "drop"),
+    [
+        (b"", b""),
+        (b"GET / HT", b""),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b"a"),
+        (b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"\r\n"),
+    ],
+    ids=["silence", "half a line", "a header by letters", "line ends between requests"],
+)
+def test_a_connection_without_headers_is_closed(hasty: str, first: bytes, drop: bytes) -> None:
+    start = time.monotonic()
+    with connected(hasty) as connection:
+        connection.sendall(first)
+        with dripping(connection, drop):
+            while connection.recv(65536):
+                pass
+
+    assert 0.9 < time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("drop", [b"", b" "], ids=["nothing", "drops"])
+@pytest.mark.parametrize("head", [b"Content-Length: 9999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n400\r\n"])
+def test_a_body_that_does_not_come_is_not_waited_for(hasty: str, head: bytes, drop: bytes) -> None:
+    with connected(hasty) as connection:
+        connection.sendall(PUT + head)
+        with dripping(connection, drop):
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b'"type":"body-too-slow"' in answer
+
+
+def test_a_slow_answer_is_no_slow_body(hasty: str, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    embed = encoder.encode_texts
+
+    def embed_slowly(texts: object) -> object:
+        time.sleep(2.5)
+        return embed(texts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
+
+    assert httpx.post(hasty + SEARCH, json={"query": "red"}, timeout=20).status_code == 200
+
+
+def test_a_body_without_end_ends_at_the_limit(settings: Settings, encoder: FakeEncoder) -> None:
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    limited = settings.model_copy(update={"max_body_bytes": 10**6, "header_timeout_s": 1})
+    with serving(limited, encoder) as url, connected(url) as connection:
+        connection.sendall(PUT + b"Transfer-Encoding: chunked\r\n\r\n")
+        sent = 0
+        with pytest.raises(OSError, match=r"reset|pipe|timed out"):
+            while True:
+                connection.sendall(chunk)
+                sent += 1
+        assert httpx.get(f"{url}/healthz").status_code == 200
+
+    assert sent > 10
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_comes(server_url: str) -> None:
+    with connected(server_url) as connection:
+        connection.sendall(PUT + b"Content-Length: 99999999999\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_who_has_no_key_is_refused_before_the_body_comes(server_url: str, make_on_disk: Make) -> None:
+    make_on_disk("read")
+    with connected(server_url) as connection:
+        connection.sendall(PUT + b"Content-Length: 1000\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 401")
+
+
+def test_a_key_without_the_scope_is_refused_before_the_body_comes(server_url: str, make_on_disk: Make) -> None:
+    key = make_on_disk("read")
+    with connected(server_url) as connection:
+        connection.sendall(PUT + f"Authorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+        b"Content-Length: 4\r\nContent-Length: 30\r\n",
+        b"Content-Length: +4\r\n",
+        b"Content-Length: 4, 30\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b" Folded: x\r\n",
+        b"X: a\rb\r\n",
+        b"X: a\x00b\r\n",
+    ],
+)
+def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(server_url: str, headers: bytes) -> None:
+    smuggled = b"0\r\n\r\nGET /v1/models HTTP/1.1\r\n" + HEAD + b"\r\n"
+
+    answer = talk(server_url, b"POST /v1/embeddings HTTP/1.1\r\n" + HEAD + headers + b"\r\n" + smuggled)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "seen"),
+    [
+        ((), "203.0.113.9", "127.0.0.1"),
+        (("10.0.0.0/8",), "203.0.113.9", "127.0.0.1"),
+        (("127.0.0.1",), "203.0.113.9", "203.0.113.9"),
+        (("127.0.0.1",), "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (("127.0.0.1", "203.0.113.9"), "198.51.100.1, 203.0.113.9", "198.51.100.1"),
+    ],
+)
+def test_only_trusted_proxies_say_who_sends_a_request(
+    settings: Settings, encoder: FakeEncoder, trusted: tuple[str, ...], forwarded: str, seen: str
+) -> None:
+    behind = settings.model_copy(update={"trusted_proxies": tuple(map(ip_network, trusted))})
+    with serving(behind, encoder) as url:
+        others = {"X-Forwarded-Host": "evil.example", "Forwarded": "for=192.0.2.1", "X-Real-IP": "192.0.2.2"}
+        httpx.put(f"{url}/v1/collections/shop", json={}, headers=others | {"X-Forwarded-For": forwarded})
+
+    assert f'"address": "{seen}"' in (settings.data_dir / "audit.jsonl").read_text()
+
+
+def test_what_is_searched_for_and_the_key_are_not_in_the_log(
+    settings: Settings, server_url: str, make_on_disk: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = make_on_disk("read")
+    with caplog.at_level(logging.DEBUG):
+        httpx.get(server_url + SEARCH, params={"q": "heartbreak"}, headers={"Authorization": f"Bearer {key}"})
+
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith(("uvicorn", "sightline"))]
+    assert any(SEARCH in line for line in lines)
+    assert not any("heartbreak" in line or key in line for line in lines)
