@@ -41,8 +41,10 @@ def configure(app: ASGIApp, settings: Settings, *, access_log: bool) -> uvicorn.
         forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )
+    log = logging.getLogger("uvicorn.access")
+    log.removeFilter(_without_queries)  # of another server of this process
     if not settings.log_queries:
-        logging.getLogger("uvicorn.access").addFilter(_without_queries)
+        log.addFilter(_without_queries)
     return config
 
 

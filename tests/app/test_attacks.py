@@ -1,6 +1,5 @@
 """What comes over a real connection from somebody who does not mean well."""
 
-import logging
 import socket
 import threading
 import time
@@ -55,6 +54,15 @@ def talk(url: str, request: bytes) -> bytes:
     with connected(url) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def _send(connection: socket.socket, data: bytes) -> int:
+    """How much was sent; nothing, once nobody takes it any more."""
+    try:
+        connection.sendall(data)
+    except OSError:
+        return 0
+    return len(data)
 
 
 @contextmanager
@@ -126,14 +134,10 @@ def test_a_body_without_end_ends_at_the_limit(settings: Settings, encoder: FakeE
     limited = settings.model_copy(update={"max_body_bytes": 10**6, "header_timeout_s": 1})
     with serving(limited, encoder) as url, connected(url) as connection:
         connection.sendall(PUT + b"Transfer-Encoding: chunked\r\n\r\n")
-        sent = 0
-        with pytest.raises(OSError, match=r"reset|pipe|timed out"):
-            while True:
-                connection.sendall(chunk)
-                sent += 1
+        sent = sum(iter(lambda: _send(connection, chunk), 0))
         assert httpx.get(f"{url}/healthz").status_code == 200
 
-    assert sent > 10
+    assert 10**6 < sent < 10**8
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_comes(server_url: str) -> None:
@@ -201,13 +205,15 @@ def test_only_trusted_proxies_say_who_sends_a_request(
     assert f'"address": "{seen}"' in (settings.data_dir / "audit.jsonl").read_text()
 
 
-def test_what_is_searched_for_and_the_key_are_not_in_the_log(
-    settings: Settings, server_url: str, make_on_disk: Make, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_searched_for_is_in_the_log_only_if_asked(
+    settings: Settings, encoder: FakeEncoder, make_on_disk: Make, capfd: pytest.CaptureFixture[str], asked: bool
 ) -> None:
-    key = make_on_disk("read")
-    with caplog.at_level(logging.DEBUG):
-        httpx.get(server_url + SEARCH, params={"q": "heartbreak"}, headers={"Authorization": f"Bearer {key}"})
+    with serving(settings.model_copy(update={"log_queries": asked}), encoder) as url:
+        key = make_on_disk("read")
+        httpx.get(url + SEARCH, params={"q": "heartbreak"}, headers={"Authorization": f"Bearer {key}"})
 
-    lines = [record.getMessage() for record in caplog.records if record.name.startswith(("uvicorn", "sightline"))]
-    assert any(SEARCH in line for line in lines)
-    assert not any("heartbreak" in line or key in line for line in lines)
+    log = "".join(capfd.readouterr())
+    assert SEARCH in log
+    assert ("heartbreak" in log) is asked
+    assert key not in log
