@@ -11,6 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.settings import Settings
 
+DISCARDED_BYTES = 16 * 2**20
+"""Bytes of a body that are read although its request is answered, as most clients listen only when they have sent all."""
+
 
 class Server(uvicorn.Server):
     """A server that says so when it stops, before it waits for running requests: some last until they are told.
@@ -49,7 +52,7 @@ def configure(app: ASGIApp, settings: Settings, *, access_log: bool) -> uvicorn.
 
 
 def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which closes a connection whose next headers do not come in time.
+    """uvicorn's protocol, which closes a connection whose next headers do not come in time, or whose body has no end.
 
     uvicorn itself waits for them as long as anything comes now and then, and for the first byte for ever; a client that
     opens thousands of connections, and sends a byte on each now and then, takes all that the process may have.
@@ -57,6 +60,7 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
 
     class Protocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
+        _discarded = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -70,6 +74,14 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
         def on_headers_complete(self) -> None:
             super().on_headers_complete()
             self._end()
+            self._discarded = 0
+
+        def on_body(self, body: bytes) -> None:
+            super().on_body(body)
+            if self.cycle.response_complete:  # whoever sends on has been refused, and may be listening by now
+                self._discarded += len(body)
+                if self._discarded > DISCARDED_BYTES:
+                    self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._end()

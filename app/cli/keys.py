@@ -104,7 +104,7 @@ def _parts(given: str) -> tuple[str, ...]:
 def _expiry(given: str | None) -> datetime | None:
     if given is None:
         return None
-    found = re.fullmatch(r"([1-9]\d{0,5})([mhdw])", given)
+    found = re.fullmatch(r"([1-9]\d{0,3})([mhdw])", given)
     if found is None:
         raise typer.BadParameter(f"{given!r} is no time such as 90d, 12h, 30m or 4w")
     return datetime.now(UTC) + timedelta(**{_UNITS[found[2]]: int(found[1])})
