@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.settings import Settings
 
 DISCARDED_BYTES = 16 * 2**20
-"""Bytes of a body that are read although its request is answered, as most clients listen only when they have sent all."""
+"""Bytes of a body that are read after its request was answered: most clients listen only when they have sent all."""
 
 
 class Server(uvicorn.Server):
