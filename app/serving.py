@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.settings import Settings
 
+HEADER_BYTES = 256 * 2**10
+"""Bytes of headers that are read before the connection is closed; uvicorn itself keeps as many as come."""
 DISCARDED_BYTES = 16 * 2**20
 """Bytes of a body that are read after its request was answered: most clients listen only when they have sent all."""
 
@@ -52,36 +54,38 @@ def configure(app: ASGIApp, settings: Settings, *, access_log: bool) -> uvicorn.
 
 
 def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which closes a connection whose next headers do not come in time, or whose body has no end.
+    """uvicorn's protocol, which closes a connection whose next headers take too long, or which brings too much.
 
-    uvicorn itself waits for them as long as anything comes now and then, and for the first byte for ever; a client that
-    opens thousands of connections, and sends a byte on each now and then, takes all that the process may have.
+    uvicorn itself waits for headers as long as anything comes now and then, and for the first byte for ever: a client
+    that opens thousands of connections, and sends a byte on each now and then, takes all that the process may have.
     """
 
     class Protocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
-        _discarded = 0
+        _in_body = False
+        _arrived = _surplus = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._begin()
 
         def data_received(self, data: bytes) -> None:
+            self._arrived = len(data)
             super().data_received(data)
-            if self.cycle is None or self.cycle.response_complete:  # it is of headers that are not complete
+            if self.cycle is None or self.cycle.response_complete:  # it is of headers, or of a body that nobody reads
                 self._begin()
+                self._surplus += len(data)
+                if self._surplus > (DISCARDED_BYTES if self._in_body else HEADER_BYTES):
+                    self.transport.close()
 
         def on_headers_complete(self) -> None:
             super().on_headers_complete()
             self._end()
-            self._discarded = 0
+            self._in_body, self._surplus = True, -self._arrived  # what comes after this is counted
 
-        def on_body(self, body: bytes) -> None:
-            super().on_body(body)
-            if self.cycle.response_complete:  # whoever sends on has been refused, and may be listening by now
-                self._discarded += len(body)
-                if self._discarded > DISCARDED_BYTES:
-                    self.transport.close()
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._in_body, self._surplus = False, -self._arrived
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._end()

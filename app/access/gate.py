@@ -25,8 +25,8 @@ _OPEN = re.compile(r"/(healthz|readyz|docs|docs/oauth2-redirect|redoc|openapi\.j
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_NOBODY = Key("", "", bytes(32), frozenset(), (), _NEVER)
-"""Compared with where there is no such key, so that it takes as long."""
+NOBODY = Key("", "", bytes(32), frozenset(), (), _NEVER)
+"""Compared with where there is no such key, so that it takes as long; no key has this digest."""
 
 
 class Gate:
@@ -35,7 +35,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._doors = Doors.of(settings)
-        self._set = _key_of(settings)
+        self._spare = _key_of(settings)
         self._quotas = Quotas(
             {
                 "requests": settings.requests_per_minute,
@@ -59,9 +59,7 @@ class Gate:
             await send(message)
 
         try:
-            if _OPEN.fullmatch(scope["path"]):
-                self._doors.check_host(Headers(scope=scope), locked=True)
-            else:
+            if not _OPEN.fullmatch(scope["path"]):
                 scope["caller"] = caller = self._identify(scope, caller)
                 caller.take("requests")
         except RequestError as error:
@@ -83,30 +81,39 @@ class Gate:
         headers = Headers(scope=scope)
         resources: Resources = scope["state"]["resources"]
         known = resources.keys.current()
-        locked = bool(known) or self._set is not None  # a key that was revoked opens nothing to everybody
+        locked = bool(known) or self._spare is not NOBODY  # a key that was revoked opens nothing to everybody
         self._doors.check_host(headers, locked=locked)
         if not locked:
             self._doors.check_origin(scope["method"], headers)
             return anybody
         try:
-            key = self._find(headers.get("authorization", ""), known)
+            key = find_key(headers.get("authorization", ""), known, self._spare)
         except Unauthorized:
             anybody.take("requests")  # whoever tries keys gets on slowly
             raise
         return Caller(key.id, key, self._quotas)
 
-    def _find(self, authorization: str, known: Mapping[str, Key]) -> Key:
-        """The key of a request; raises `Unauthorized`."""
-        scheme, _, given = authorization.partition(" ")
-        given = given.strip()
-        if scheme.lower() != "bearer" or not given:
-            raise Unauthorized("send the header `Authorization: Bearer <key>`")
-        key = known.get(id_of(given), self._set or _NOBODY)
-        if not hmac.compare_digest(digest_of(given), key.digest):
-            raise Unauthorized("no such key")
-        if fault := key.fault(datetime.now(UTC)):
-            raise Unauthorized(f"the key {key.id} is {fault}")
-        return key
+
+def find_key(authorization: str, known: Mapping[str, Key], spare: Key) -> Key:
+    """The key that a request shows, in a time that tells nothing of any other.
+
+    Args:
+        known: Keys by their ids.
+        spare: The key compared with where none has the id.
+
+    Raises:
+        Unauthorized: There is no such key, or it is of no use any more.
+    """
+    scheme, _, given = authorization.partition(" ")
+    given = given.strip()
+    if scheme.lower() != "bearer" or not given:
+        raise Unauthorized("send the header `Authorization: Bearer <key>`")
+    key = known.get(id_of(given), spare)
+    if not hmac.compare_digest(digest_of(given), key.digest):
+        raise Unauthorized("no such key")
+    if fault := key.fault(datetime.now(UTC)):
+        raise Unauthorized(f"the key {key.id} is {fault}")
+    return key
 
 
 @dataclass(frozen=True)
@@ -148,9 +155,9 @@ class Doors:
             )
 
 
-def _key_of(settings: Settings) -> Key | None:
+def _key_of(settings: Settings) -> Key:
     if settings.api_key is None:
-        return None
+        return NOBODY
     digest = digest_of(settings.api_key.get_secret_value())
     return Key("settings", "SIGHTLINE_API_KEY", digest, frozenset(SCOPES), (ANY,), _NEVER)
 

@@ -140,6 +140,28 @@ def test_a_body_without_end_ends_at_the_limit(settings: Settings, encoder: FakeE
     assert 10**6 < sent < 10**8
 
 
+@pytest.mark.parametrize("first", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nX: a\r\n", b"\r\n"])
+@pytest.mark.parametrize("more", [b"a" * 0x10000, b"X: a\r\n" * 10_000, b"\r\n" * 10_000])
+def test_headers_without_end_are_not_kept(server_url: str, first: bytes, more: bytes) -> None:
+    with connected(server_url) as connection:
+        connection.sendall(first)
+        sent = sum(iter(lambda: _send(connection, more), 0))
+
+    assert sent < 2 * 10**7, "what the network holds, and some"
+    assert httpx.get(f"{server_url}/healthz").status_code == 200
+
+
+def test_a_refused_body_is_read_to_its_end_so_that_the_next_request_is_answered(
+    settings: Settings, encoder: FakeEncoder
+) -> None:
+    body = b" " * 10**6
+    next_one = b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n"
+    with serving(settings.model_copy(update={"max_body_bytes": 1000}), encoder) as url:
+        answer = talk(url, PUT + b"Content-Length: 1000000\r\n\r\n" + body + next_one)
+
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"413", b"200"]
+
+
 def test_a_body_that_is_too_large_is_refused_before_it_comes(server_url: str) -> None:
     with connected(server_url) as connection:
         connection.sendall(PUT + b"Content-Length: 99999999999\r\n\r\n")
@@ -182,6 +204,17 @@ def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(server_url
 
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("start", ["/static/", "/", "/v1/models/", "/v1/collections/", "/v1/jobs/", "/docs/"])
+@pytest.mark.parametrize("step", ["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..%5c", "..%c0%af", "....//", "%252e%252e/"])
+def test_no_path_leads_out_of_the_server(server_url: str, start: str, step: str) -> None:
+    for name in ("pyproject.toml", "etc/passwd", "app/settings.py"):
+        target = f"{start}{step * 6}{name}"
+        answer = talk(server_url, f"GET {target} HTTP/1.1\r\nConnection: close\r\n".encode() + HEAD + b"\r\n")
+
+        assert answer.split(b" ")[1] in (b"400", b"404", b"405", b"422")
+        assert not any(secret in answer for secret in (b"[project]", b"root:", b"BaseSettings"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What browsers are let do: hosts, origins, CORS, and the headers that they obey."""
 
+from urllib.parse import quote
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -7,6 +9,7 @@ from app.settings import Settings
 from indexer.stores.keys import KeyStore, NewKey
 from tests.app.conftest import ITEMS, LOCAL, client_of
 from tests.fakes import FakeEncoder
+from tests.pictures import picture
 
 SHOP = "https://shop.example"
 EVIL = "https://evil.example"
@@ -116,3 +119,41 @@ def test_no_answer_may_be_framed_guessed_or_run_scripts_of_others(client: TestCl
     assert "unsafe" not in headers["content-security-policy"]
     assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
     assert headers["cross-origin-resource-policy"] == "same-site"
+
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def test_what_is_stored_never_comes_back_as_a_page(client: TestClient) -> None:
+    item = f"{ITEMS}/{quote('<img src=x onerror=alert(1)>', safe='')}"
+    put = client.put(item, json={"text": SCRIPT, "metadata": {SCRIPT: SCRIPT}})
+    job = client.post(
+        "/v1/collections/default/ingest",
+        files={"file": (f"{SCRIPT}.csv", f"id,image\n{SCRIPT},{SCRIPT}\n".encode())},
+    ).json()["id"]
+    paths = (item, ITEMS, f"/v1/jobs/{job}", f"/v1/jobs/{job}/errors", "/v1/jobs", f"{ITEMS}/{SCRIPT}", f"/{SCRIPT}")
+
+    answers = [put, *(client.get(path) for path in paths)]
+
+    assert any("script" in answer.text for answer in answers)
+    for answer in answers:
+        assert "html" not in answer.headers["content-type"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_a_picture_that_could_run_scripts_is_none(client: TestClient) -> None:
+    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+    answer = client.put(f"{ITEMS}/a", files={"image": ("a.svg", svg, "image/svg+xml")})
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "image-undecodable")
+
+
+def test_a_picture_may_run_nothing_where_it_is_opened(client: TestClient) -> None:
+    client.put(f"{ITEMS}/a", files={"image": ("a.html", picture("red"), "text/html")})
+
+    headers = client.get(f"{ITEMS}/a/image").headers
+
+    assert headers["content-type"].startswith("image/")
+    assert headers["content-security-policy"] == "default-src 'none'; sandbox"
