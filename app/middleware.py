@@ -126,7 +126,7 @@ class LimitBody:
         body = _Body(receive, max_bytes, self._timeout_s)
         try:
             await self._app(scope, body.receive, send)
-        except BodyTooSlow as error:  # of a request whose body is read before there is a route
+        except (BodyTooLarge, BodyTooSlow) as error:  # of a request whose body is read before there is a route
             await refusal(error)(scope, receive, send)
 
     def _limit(self, path: str, content_type: str) -> int:

@@ -1,4 +1,4 @@
-"""uvicorn's server, told apart in three things: when it stops, how long it waits for headers, what it logs."""
+"""uvicorn's server, told apart in three things: when it stops, how much it waits for and reads, what it logs."""
 
 import asyncio
 import logging
@@ -72,11 +72,14 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
         def data_received(self, data: bytes) -> None:
             self._arrived = len(data)
             super().data_received(data)
-            if self.cycle is None or self.cycle.response_complete:  # it is of headers, or of a body that nobody reads
+            is_answered = self.cycle is None or self.cycle.response_complete
+            if self._in_body and not is_answered:
+                return
+            self._surplus += len(data)  # of headers, or of a body that nobody reads
+            if self._surplus > (DISCARDED_BYTES if self._in_body else HEADER_BYTES):
+                self.transport.close()
+            if self._surplus > 0 and is_answered:
                 self._begin()
-                self._surplus += len(data)
-                if self._surplus > (DISCARDED_BYTES if self._in_body else HEADER_BYTES):
-                    self.transport.close()
 
         def on_headers_complete(self) -> None:
             super().on_headers_complete()

@@ -4,6 +4,7 @@ import getpass
 import json
 import logging
 import os
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,5 +75,5 @@ class AuditLog:
         """The last entries, oldest first."""
         if not self._path.exists():
             return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines[-limit:]]
+        with self._path.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in deque(file, maxlen=limit)]

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.console import err, local_time, out, print_json, print_lines
+from app.cli.console import CommandFailed, err, local_time, out, print_json, print_lines
 from app.cli.options import AsJson, DataDir, load_settings
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def create(
 
     new = NewKey(name, _parts(scope), _parts(collections), _expiry(expires))
     settings = load_settings(data_dir=data_dir)
-    with _keys(settings) as keys:
+    with _keys(settings, create=True) as keys:
         key, secret = keys.create(new)
     _note(settings, "keys create", f"{key.id} {','.join(sorted(key.scopes))} {','.join(key.patterns)}")
     if as_json:
         print_json(_document(key) | {"key": secret})
         return
     out.print(secret, highlight=False, soft_wrap=True)
-    err.print("Keep it: it is not shown again, and only its hash is stored.", highlight=False)
+    err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
 
 
 @cli.command("list")
@@ -79,12 +79,17 @@ def revoke(
 
 
 @contextmanager
-def _keys(settings: "Settings") -> Iterator["KeyStore"]:
+def _keys(settings: "Settings", *, create: bool = False) -> Iterator["KeyStore"]:
+    """The keys of a data folder; `create` makes it, as a server may have its keys before its first start."""
     from indexer.stores.database import Database
     from indexer.stores.keys import KeyStore
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)  # a server can have its keys before its first start
-    database = Database(settings.data_dir / "catalogue.db")
+    catalogue = settings.data_dir / "catalogue.db"
+    if create:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    elif not catalogue.is_file():
+        raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
+    database = Database(catalogue)
     try:
         yield KeyStore(database)
     finally:

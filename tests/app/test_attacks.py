@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_network
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ import pytest
 from app.settings import Settings
 from indexer.stores.database import Database
 from indexer.stores.keys import KeyStore, NewKey
+from models.encoder import TextEmbeddings
 from tests.app.conftest import ITEMS, SEARCH, serving
 from tests.app.test_access import Make
 from tests.fakes import FakeEncoder
@@ -117,16 +118,27 @@ def test_a_body_that_does_not_come_is_not_waited_for(hasty: str, head: bytes, dr
     assert b'"type":"body-too-slow"' in answer
 
 
+@pytest.mark.parametrize("path", ["/v1/collections", "/healthz"])
+def test_nor_is_that_of_a_request_that_needs_none(hasty: str, path: str) -> None:
+    answer = talk(hasty, f"GET {path} HTTP/1.1\r\n".encode() + HEAD + b"Content-Length: 9\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
 def test_a_slow_answer_is_no_slow_body(hasty: str, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     embed = encoder.encode_texts
 
-    def embed_slowly(texts: object) -> object:
-        time.sleep(2.5)
-        return embed(texts)  # type: ignore[arg-type]
+    def embed_slowly(texts: Sequence[str]) -> TextEmbeddings:
+        time.sleep(2.5)  # longer than both limits of time
+        return embed(texts)
 
     monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
+    body = b'{"query": "red"}\r\n'  # with a line end that is of no request
+    head = f"POST {SEARCH} HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {len(body) - 2}\r\n".encode()
 
-    assert httpx.post(hasty + SEARCH, json={"query": "red"}, timeout=20).status_code == 200
+    answer = talk(hasty, head + HEAD + b"\r\n" + body)
+
+    assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_a_body_without_end_ends_at_the_limit(settings: Settings, encoder: FakeEncoder) -> None:
@@ -149,6 +161,29 @@ def test_headers_without_end_are_not_kept(server_url: str, first: bytes, more: b
 
     assert sent < 2 * 10**7, "what the network holds, and some"
     assert httpx.get(f"{server_url}/healthz").status_code == 200
+
+
+def test_headers_without_end_behind_a_request_that_takes_long_are_not_kept(
+    server_url: str, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, leave, embed = threading.Event(), threading.Event(), encoder.encode_texts
+
+    def embed_slowly(texts: Sequence[str]) -> TextEmbeddings:
+        entered.set()
+        assert leave.wait(20)
+        return embed(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
+    with connected(server_url) as connection:
+        connection.sendall(f"GET {SEARCH}?q=red HTTP/1.1\r\n".encode() + HEAD + b"\r\n")
+        assert entered.wait(20)
+        try:
+            connection.sendall(b"GET / HTTP/1.1\r\nX: ")
+            sent = sum(iter(lambda: _send(connection, b"a" * 0x10000), 0))
+        finally:
+            leave.set()
+
+    assert sent < 2 * 10**7
 
 
 def test_a_refused_body_is_read_to_its_end_so_that_the_next_request_is_answered(

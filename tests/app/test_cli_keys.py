@@ -44,7 +44,8 @@ def test_keys_can_be_made_before_the_first_start(run: Run, settings: Settings, e
         (("keys", "create", "--collections", "a b"), 1, "collections are named"),
         (("keys", "create", "--expires", "soon"), 2, "90d"),
         (("keys", "create", "--expires", "999999w"), 2, "90d"),
-        (("keys", "revoke", "abc"), 1, "no key 'abc'"),
+        (("keys", "revoke", "abc"), 1, "data is no data folder"),
+        (("keys", "list"), 1, "data is no data folder"),
     ],
 )
 def test_what_cannot_be_is_refused(run: Run, arguments: tuple[str, ...], code: int, reason: str) -> None:
@@ -52,6 +53,16 @@ def test_what_cannot_be_is_refused(run: Run, arguments: tuple[str, ...], code: i
 
     assert ran.code == code
     assert reason in ran.err + ran.out
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked(run: Run) -> None:
+    run("keys", "create", "--data-dir", "data")
+
+    assert "no key 'abc'" in run("keys", "revoke", "abc", "--data-dir", "data").err
+
+
+def test_without_admin_actions_the_audit_log_is_empty(run: Run) -> None:
+    assert run("audit", "--json", "--data-dir", "data").json == []
 
 
 def test_a_server_with_a_key_may_be_reached_from_elsewhere(run: Run, tmp_path: Path) -> None:
