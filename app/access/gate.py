@@ -3,9 +3,7 @@
 import hmac
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Send
@@ -13,16 +11,15 @@ from starlette.types import Scope as AsgiScope
 
 from app.access.audit import Entry
 from app.access.caller import Caller
-from app.access.loopback import is_loopback
+from app.access.doors import Doors
 from app.access.quotas import Quotas
-from app.errors import HostUnknown, OriginForbidden, RequestError, Unauthorized, refusal
+from app.errors import RequestError, Unauthorized, refusal
 from app.settings import Settings
 from app.state import Resources
 from indexer.stores.keys import ANY, SCOPES, Key, digest_of, id_of
 
 _OPEN = re.compile(r"/(healthz|readyz|docs|docs/oauth2-redirect|redoc|openapi\.json|static/.*)?")
 """What holds no data: health, the page's files, the documentation."""
-_HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 NOBODY = Key("", "", bytes(32), frozenset(), (), _NEVER)
@@ -116,45 +113,6 @@ def find_key(authorization: str, known: Mapping[str, Key], spare: Key) -> Key:
     return key
 
 
-@dataclass(frozen=True)
-class Doors:
-    """The names that the server answers to, and the sites whose pages may call it.
-
-    Any page that somebody looks at can send requests to their machine; of a server without keys these would be as good
-    as their own. What such a page cannot do is to change the headers `Host` and `Origin`.
-    """
-
-    hosts: frozenset[str]
-    origins: frozenset[str]
-    is_local: bool
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Doors":
-        """By the settings; on loopback those of this machine are known without."""
-        hosts = frozenset(host.lower() for host in settings.allowed_hosts)
-        return cls(hosts, frozenset(settings.allowed_origins), is_loopback(settings.host))
-
-    def check_host(self, headers: Headers, *, locked: bool) -> None:
-        """Raise `HostUnknown` for a foreign name: it may lead here by a page that has changed where its own leads."""
-        if not self.hosts and (locked or not self.is_local):
-            return
-        host = _without_port(headers.get("host", "")).lower()
-        if host not in self.hosts and not (self.is_local and is_loopback(host)):
-            raise HostUnknown(
-                f"this server does not answer as {host!r}; SIGHTLINE_ALLOWED_HOSTS names what it is called"
-            )
-
-    def check_origin(self, method: str, headers: Headers) -> None:
-        """Raise `OriginForbidden` where a page of another site wants to change or start something."""
-        origin = headers.get("origin")
-        if method in _HARMLESS or origin is None or origin in self.origins:
-            return
-        if urlsplit(origin).netloc != headers.get("host", ""):
-            raise OriginForbidden(
-                f"pages of {origin} may not call this server; SIGHTLINE_ALLOWED_ORIGINS names who may"
-            )
-
-
 def _key_of(settings: Settings) -> Key:
     if settings.api_key is None:
         return NOBODY
@@ -164,7 +122,3 @@ def _key_of(settings: Settings) -> Key:
 
 def _address(scope: AsgiScope) -> str:
     return scope["client"][0] if scope.get("client") else "unknown"
-
-
-def _without_port(host: str) -> str:
-    return re.sub(r":\d*$", "", host)
