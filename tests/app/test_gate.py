@@ -51,7 +51,9 @@ def test_beyond_loopback_and_with_keys_any_name_will_do(settings: Settings, enco
     ("method", "path"),
     [("POST", "/v1/jobs/x/cancel"), ("PUT", f"{ITEMS}/a"), ("DELETE", f"{ITEMS}/a"), ("POST", ITEMS)],
 )
-@pytest.mark.parametrize("origin", [EVIL, "null", "http://127.0.0.1:9999", "http://127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "origin", [EVIL, "null", "", "http://[", "http://127.0.0.1:9999", "http://127.0.0.1.evil.example"]
+)
 def test_pages_of_other_sites_change_nothing_on_a_server_without_keys(
     client: TestClient, method: str, path: str, origin: str
 ) -> None:
