@@ -72,10 +72,40 @@ class Settings(BaseSettings):
         "tenth of them. A quarter of the machine's memory when left out.",
     )
     api_key: SecretStr | None = Field(
-        default=None, min_length=16, description="Key that every request to the API must carry as a bearer token."
+        default=None, min_length=16, description="A key with all scopes, beside those of `sightline keys`."
     )
     allow_anonymous: bool = Field(
         default=False, description="Serve on other addresses than loopback without a key: anyone can then write."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names under which requests may reach the server; on loopback without a key only this machine's "
+        "own when left out, else any.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Sites whose pages may call the API from a browser, e.g. https://shop.example.",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, e.g. 10.0.0.5."
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Requests of one key, or of one address without a key; no limit when left out."
+    )
+    pictures_per_minute: int | None = Field(
+        default=None, ge=1, description="Pictures that one key may have embedded; no limit when left out."
+    )
+    rows_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Items, searches and inputs in batch requests of one key; no limit when left out.",
+    )
+    header_timeout_s: int = Field(default=10, ge=1, description="Seconds within which a request's headers must come.")
+    body_timeout_s: int = Field(
+        default=30, ge=1, description="Seconds waited for a request's body, and one more for each KiB that has come."
+    )
+    log_queries: bool = Field(
+        default=False, description="Write addresses with what follows their `?` to the log: search texts are there."
     )
     shutdown_timeout_s: int = Field(
         default=10, ge=0, description="Seconds that running requests get to end after SIGTERM."

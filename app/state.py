@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from anyio import CapacityLimiter
 
+from app.access.audit import AuditLog
 from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
 from app.metrics import Batches
@@ -23,6 +24,7 @@ from indexer.jobs.runner import Jobs
 from indexer.reembed.job import KIND as REEMBED
 from indexer.reembed.job import ReembedJob
 from indexer.rules.webhooks import Webhooks
+from indexer.stores.keys import KeyRing
 from indexer.stores.url_versions import UrlVersions
 from models.lanes import Lanes
 from models.store import ModelStore
@@ -51,6 +53,8 @@ class Resources:
     jobs: Jobs
     locations: Locations
     load_picture: PictureLoader
+    keys: KeyRing
+    audit: AuditLog
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
     explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
     selecting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SELECTIONS))
@@ -95,10 +99,21 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         )
         reembed.sweep(jobs.store.begun(REEMBED))
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
-        with Webhooks(collections.database, fetcher.post), jobs, fetcher:
+        with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(
-                    settings, store, batches, encoders, encoder_of, collections, fetcher, jobs, locations, pictures
+                    settings,
+                    store,
+                    batches,
+                    encoders,
+                    encoder_of,
+                    collections,
+                    fetcher,
+                    jobs,
+                    locations,
+                    pictures,
+                    keys,
+                    AuditLog(settings.data_dir),
                 )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows

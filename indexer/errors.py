@@ -13,7 +13,7 @@ IndexerError
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
 ├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
 ├── GenerationConflict      ├── GenerationIncomplete  ├── GenerationUnfit
-└── OriginalChanged
+└── OriginalChanged         ├── KeyInvalid            └── KeyNotFound
 """
 
 import re
@@ -196,3 +196,11 @@ class UrlForbidden(IndexerError):
 
 class VectorInvalid(IndexerError):
     """A vector of the wrong dimension, not finite, or zero."""
+
+
+class KeyInvalid(IndexerError):
+    """Not what an API key may be made for."""
+
+
+class KeyNotFound(IndexerError):
+    """No API key of that id."""

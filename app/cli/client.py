@@ -1,7 +1,6 @@
 """A client of a running server, for the verbs that talk to one."""
 
 import base64
-import ipaddress
 import time
 import uuid
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
+from app.access.loopback import is_loopback
 from app.cli.console import CommandFailed
 
 if TYPE_CHECKING:
@@ -137,8 +137,4 @@ def _asked_pause_s(response: "httpx.Response") -> float:
 
 def is_local(url: str) -> bool:
     """Whether the server is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")

@@ -1,7 +1,6 @@
 """`sightline serve`: the server, in the foreground."""
 
 import errno
-import ipaddress
 import logging
 import signal
 import socket
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.access.loopback import is_loopback
 from app.cli.console import CommandFailed, err
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings
 
@@ -47,12 +47,30 @@ def serve(
 
 def refuse_strangers(settings: "Settings") -> None:
     """Raise unless the server answers this machine only, or has a key, or is meant to be open."""
-    if settings.api_key or settings.allow_anonymous or _is_loopback(settings.host):
+    if settings.allow_anonymous or is_loopback(settings.host) or _has_key(settings):
         return
     raise CommandFailed(
-        f"on {settings.host} anyone who reaches this machine could read and change everything: "
-        "set SIGHTLINE_API_KEY (at least 16 characters), or give --allow-anonymous if that is meant"
+        f"on {settings.host} anyone who reaches this machine could read and change everything: make a key by "
+        "`sightline keys create`, or set SIGHTLINE_API_KEY (at least 16 characters), "
+        "or give --allow-anonymous if that is meant"
     )
+
+
+def _has_key(settings: "Settings") -> bool:
+    from indexer.stores.keys import has_keys
+
+    return settings.api_key is not None or has_keys(settings.data_dir / "catalogue.db")
+
+
+def _tell_who_may_come(settings: "Settings") -> None:
+    if _has_key(settings):
+        return
+    if is_loopback(settings.host):
+        err.print(
+            "There is no key, so it answers this machine only; `sightline keys create` makes one.", highlight=False
+        )
+    else:
+        err.print("[bold red]There is no key: whoever reaches it can read and change everything.[/]", highlight=False)
 
 
 def listen(settings: "Settings") -> socket.socket:
@@ -75,19 +93,17 @@ def address(listener: socket.socket) -> str:
 
 def run_server(resources: "Resources", listener: socket.socket, *, access_log: bool) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
-    import uvicorn
-
     from app.memory import set_aside
     from app.server import compose_app
-    from app.serving import Server
+    from app.serving import Server, configure
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
     app = compose_app(settings, lambda: nullcontext(resources))
-    config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
-    server = Server(config, resources.jobs.stop)
+    server = Server(configure(app, settings, access_log=access_log), resources.jobs.stop)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
+    _tell_who_may_come(settings)
     with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
         server.run([listener])
     if not server.started:
@@ -106,10 +122,3 @@ def leave_on_sigterm() -> Iterator[None]:
 
 def _leave(*_: object) -> NoReturn:
     sys.exit(0)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,12 +5,13 @@ import logging
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.access.scopes import GuardedRoute
 from app.dependencies import TheResources
 from app.errors import NotReady
 from app.openapi import problems
 from app.schemas.health import Health, Readiness
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 logger = logging.getLogger("sightline")
 
 

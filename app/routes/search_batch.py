@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.exceptions import RequestValidationError
 
 from app.batches import SIDE_BY_SIDE
-from app.dependencies import ImageLoader, LoadImage, TheCollection
+from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollection
 from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
 from app.openapi import WRITING
@@ -36,8 +36,11 @@ class Asked(NamedTuple):
 
 
 @router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING)
-def search_batch(body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage) -> Response:
+def search_batch(
+    body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage, caller: TheCaller
+) -> Response:
     """Answers in order, each search with its hits or its problem; a bad one stops no other."""
+    caller.take("rows", len(body.searches))
     searches = [_check(search) for search in body.searches]
     _check_size([search for search in searches if isinstance(search, schemas.SearchBody)])
     asked = _load_all(searches, load_image)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from indexer.errors import CollectionNotFound, JobConflict, JobNotFound
 from indexer.jobs.states import UNFINISHED, State
 from indexer.stores.database import Database, items, job_errors, job_items, jobs
+from indexer.stores.keys import ANY
 
 _ERRORS_READ = 1000
 """Rows of a report read at a time: whoever they are for may take them slowly, and holds up nothing meanwhile."""
@@ -143,9 +144,14 @@ class JobStore:
         return _job(row)
 
     def page(
-        self, limit: int, before_pk: int | None = None, state: str | None = None, collection: str | None = None
+        self,
+        limit: int,
+        before_pk: int | None = None,
+        state: str | None = None,
+        collection: str | None = None,
+        patterns: Sequence[str] = (ANY,),
     ) -> list[Job]:
-        """Jobs, newest first."""
+        """Jobs, newest first, of collections whose names match one of the patterns."""
         query = select(jobs).order_by(jobs.c.pk.desc()).limit(limit)
         if before_pk is not None:
             query = query.where(jobs.c.pk < before_pk)
@@ -153,6 +159,8 @@ class JobStore:
             query = query.where(jobs.c.state == state)
         if collection is not None:
             query = query.where(jobs.c.collection == collection)
+        if ANY not in patterns:
+            query = query.where(or_(*(jobs.c.collection.op("GLOB")(pattern) for pattern in patterns)))
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
