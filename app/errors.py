@@ -97,6 +97,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.GenerationIncomplete: (409, "generation-incomplete"),
     indexer_errors.GenerationNotFound: (404, "generation-not-found"),
     indexer_errors.GenerationUnfit: (409, "generation-unfit"),
+    indexer_errors.ModelAbsent: (409, "model-absent"),
     indexer_errors.OriginalChanged: (409, "original-changed"),
     indexer_errors.UrlForbidden: (422, "url-forbidden"),
     indexer_errors.FetchFailed: (422, "fetch-failed"),

@@ -143,6 +143,7 @@ class Collection:
             settings=active.row.settings,
             fingerprint=active.row.fingerprint,
             dimension=active.row.dimension,
+            model_present=active.can_embed,
             generation=active.number,
             items=self._count,
             vectors={modality: index.count for modality, index in active.indexes.items()},

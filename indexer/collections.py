@@ -177,7 +177,7 @@ class Collections:
         if encoder.fingerprint != row.fingerprint:
             raise CollectionConflict(
                 f"collection {row.name!r} was embedded with model {row.model!r} of fingerprint "
-                f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
+                f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}"
             )
         return encoder
 

@@ -386,6 +386,7 @@ class CollectionInfo:
     settings: CollectionSettings
     fingerprint: str
     dimension: int
+    model_present: bool
     generation: int
     items: int
     vectors: dict[Modality, int]

@@ -112,8 +112,8 @@ class Bridge:
         Args:
             check: Called now and then; what it raises ends this.
         """
-        if self._encoder is None:
-            return Recall(0, 0, None, None)
+        if self._encoder is None or not self._active.can_embed:
+            return Recall(self._pairs, 0, None, None)
         bridged = self._active.searcher_with(encoder=self._encoder)
         overlaps = []
         for query in texts_of(self._collection, sample(self._held_out(), QUERIES)):

@@ -65,7 +65,7 @@ def compare(
     Args:
         check: Called now and then; what it raises ends this.
     """
-    queries = _queries(collection, active)
+    queries = _queries(collection, active) if active.can_embed else []
     overlaps = [overlap(active.searcher, candidate.searcher, query) for query in _checked(queries, check)]
     return Comparison(
         _measure(active, check),
