@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge, Unauthorized, problem_of, problem_response
+from app.logs import access, request_id
 from app.metrics import Metrics
 from app.schemas.problem import Problem
 
@@ -39,27 +40,30 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        id_ = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(id_)
         started = False
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message)["X-Request-ID"] = id_
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            logger.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            logger.exception("request %s failed: %s %s", id_, scope["method"], scope["path"])
             if started:
                 raise  # half a response cannot be taken back; the server closes the connection
-            await problem_response(_internal_error(request_id))(scope, receive, send_with_id)
+            await problem_response(_internal_error(id_))(scope, receive, send_with_id)
+        finally:
+            request_id.reset(token)
 
 
 class MeasureRequests:
-    """Counts every request by its route."""
+    """Counts every request by its route, and writes a line about it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -81,7 +85,11 @@ class MeasureRequests:
             await self._app(scope, receive, send_and_look)
         finally:
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self._metrics.count(scope["method"], route, status, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._metrics.count(scope["method"], route, status, seconds)
+            if status >= 400:
+                self._metrics.count_problem(scope.get("problem", "internal-error" if status == 500 else "other"))
+            _log_request(scope, status, seconds)
 
 
 class RequireKey:
@@ -173,6 +181,15 @@ class SecureHeaders:
     def _headers(self, path: str) -> Mapping[str, str]:
         headers = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
         return headers | ({"Content-Security-Policy": PAGE_POLICY} if _PAGE.match(path) else {})
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if access.disabled:
+        return
+    # As it was sent, so that no line break in it begins a line of its own.
+    path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
+    fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1)}
+    access.info("%(method)s %(path)s %(status)d %(ms).1f ms", fields, extra={"fields": fields})
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

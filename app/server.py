@@ -91,6 +91,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     )
     if settings.api_key:
         app.add_middleware(middleware.RequireKey, key=settings.api_key.get_secret_value())
+    if settings.otlp_endpoint:
+        from app.tracing import TraceRequests  # of packages that only those have who want them
+
+        app.add_middleware(TraceRequests)
     app.add_middleware(middleware.SecureHeaders)
     app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics)
     app.add_middleware(middleware.RequestId)

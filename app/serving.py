@@ -1,7 +1,10 @@
 """uvicorn's server, told apart in one thing."""
 
+import asyncio
 import socket
+import time
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 
@@ -10,14 +13,23 @@ class Server(uvicorn.Server):
     """A server that says so when it stops, before it waits for running requests: some last until they are told.
 
     Args:
-        on_stop: Called once it takes no more requests.
+        on_stop: Called first.
+        delay_s: For so long it then takes requests, as others must notice that it stops before they send no more.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], delay_s: float = 0) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._on_stop, self._delay_s, self._hurried = on_stop, delay_s, False
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running requests end; see `uvicorn.Server`."""
         self._on_stop()
+        until = time.monotonic() + self._delay_s
+        while time.monotonic() < until and not self._hurried:
+            await asyncio.sleep(0.1)  # as uvicorn waits for the first signal: it wakes no loop
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal waits for nobody; see `uvicorn.Server`."""
+        self._hurried = self.should_exit
+        super().handle_exit(sig, frame)

@@ -43,6 +43,7 @@ from indexer.types import (
     Item,
     Modality,
     NewItem,
+    ObserveSearches,
     Outcome,
     Representative,
     SearchOutcome,
@@ -80,9 +81,10 @@ class Collection:
         limits: ImageLimits,
         index_memory_bytes: int,
         lanes: Lanes,
+        observe: ObserveSearches,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
-        self._lanes = lanes
+        self._lanes, self._observe = lanes, observe
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -314,7 +316,9 @@ class Collection:
                 outcomes[place] = error
         with self._lanes.first():
             for generation, places in asked.items():
-                found = generation.search_batch([requests[place] for place in places])
+                together = [requests[place] for place in places]
+                found = generation.search_batch(together)
+                self._observe(self.name, together, found)
                 outcomes.update(zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(requests))]
 

@@ -2,12 +2,12 @@
 
 import errno
 import ipaddress
-import logging
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -38,6 +38,7 @@ def serve(
         host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
     )
     refuse_strangers(settings)
+    check_tracing(settings)
     # Importing the rooms takes a second, which other verbs need not wait for.
     from app.state import open_resources
 
@@ -53,6 +54,18 @@ def refuse_strangers(settings: "Settings") -> None:
         f"on {settings.host} anyone who reaches this machine could read and change everything: "
         "set SIGHTLINE_API_KEY (at least 16 characters), or give --allow-anonymous if that is meant"
     )
+
+
+def check_tracing(settings: "Settings") -> None:
+    """Raise where traces are asked for and cannot be sent."""
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        import_module("app.tracing")
+    except ImportError as error:
+        raise CommandFailed(
+            f"SIGHTLINE_OTLP_ENDPOINT needs the extra `otel` (pip install 'sightline[otel]'): {error}"
+        ) from error
 
 
 def listen(settings: "Settings") -> socket.socket:
@@ -77,15 +90,18 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     """Serve on `listener` until a signal ends it; requests that run then may end."""
     import uvicorn
 
+    from app.logs import write_logs
     from app.memory import set_aside
     from app.server import compose_app
     from app.serving import Server
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
+    write_logs(settings.log_format, access_log=access_log)
     app = compose_app(settings, lambda: nullcontext(resources))
-    config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
-    server = Server(config, resources.jobs.stop)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=settings.shutdown_timeout_s
+    )
+    server = Server(config, resources.jobs.stop, settings.shutdown_delay_s)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
     with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
