@@ -1,7 +1,9 @@
 """What a server process promises to those who start, stop and kill it."""
 
+import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +124,21 @@ def test_a_second_demo_embeds_nothing(tmp_path: Path) -> None:
     assert spawn(tmp_path / "second.log", *arguments).wait(timeout=120) == 0
 
     assert "1 unchanged" in (tmp_path / "second.log").read_text()
+
+
+def test_before_it_stops_it_is_not_ready_and_still_answers(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sightline.toml").write_text("shutdown_delay_s = 60\nlog_format = 'json'\n")
+    server = start()
+    httpx.put(f"{server.url}{ITEMS}/dress", json={"text": "red summer dress"}, timeout=60).raise_for_status()
+
+    server.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{server.url}/readyz").status_code == 200:
+        assert time.monotonic() < deadline
+    assert found(server, "red summer dress") == ["dress"]
+    assert server.stop(signal.SIGTERM) == 0  # a second one waits no longer
+
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    searches = [line for line in lines if line.get("path") == SEARCH]
+    assert [(line["status"], len(line["request_id"])) for line in searches] == [(200, 32)]
+    assert "summer" not in server.log.read_text()
