@@ -1,4 +1,4 @@
-"""`sightline doctor`: what is installed, whether the model is whole and runs, whether the data folder can be used."""
+"""`sightline doctor`: what is installed, whether the model is whole and true, what the data folder holds, limits."""
 
 from dataclasses import asdict
 

@@ -1,6 +1,7 @@
 """Kinds of built segments, and which one is chosen for how many vectors."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 from indexer.index import graph
@@ -15,11 +16,23 @@ GRAPH_COMPONENTS = 2**26
 segment of this size is soon merged into a larger one."""
 MEMORY_SHARE = 4
 """By default a graph may take one part in so many of the machine's memory."""
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux tells a container what memory it has; `max` where that is all."""
+
+
+def usable_memory() -> int:
+    """Of this machine, or of the container that this process runs in."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def machine_share() -> int:
     """Bytes that a graph may take by default."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_SHARE
+    return usable_memory() // MEMORY_SHARE
 
 
 def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes: int) -> IndexSetting:
