@@ -184,7 +184,7 @@ class SecureHeaders:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if access.disabled:
+    if not access.isEnabledFor(logging.INFO):
         return
     # As it was sent, so that no line break in it begins a line of its own.
     path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]

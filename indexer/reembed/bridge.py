@@ -39,7 +39,11 @@ class BridgedEncoder:
 
     def __init__(self, old: Encoder, new: Encoder, matrix: Matrix) -> None:
         self._old, self._new, self._matrix = old, new, matrix
-        self.dimension, self.fingerprint, self.logit_scale = old.dimension, old.fingerprint, old.logit_scale
+        self.dimension, self.fingerprint = old.dimension, old.fingerprint
+
+    @property
+    def logit_scale(self) -> float:
+        return self._old.logit_scale
 
     @property
     def bulk(self) -> "BridgedEncoder":
