@@ -7,9 +7,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.dependencies import TheResources
 from app.errors import NotReady
-from app.metrics import sizes
 from app.openapi import problems
 from app.schemas.health import Health, Readiness
+from app.sizes import sizes
 
 router = APIRouter(tags=["health"])
 logger = logging.getLogger("sightline")
