@@ -10,6 +10,7 @@ import pytest
 
 from app.cli import examination
 from indexer.collections import Collections
+from indexer.stores.database import SCHEMA_VERSION
 from indexer.types import NewItem
 from models.store import ModelStore
 from tests.app.conftest import Run
@@ -66,7 +67,7 @@ def test_it_tells_what_a_folder_holds(doctor: Doctor, fill: Callable[[str], None
 
     checks = doctor()
 
-    assert checks["catalogue"]["facts"] == {"schema": 5, "current": 5, "in_use": False}
+    assert checks["catalogue"]["facts"] == {"schema": SCHEMA_VERSION, "current": SCHEMA_VERSION, "in_use": False}
     assert checks["collection default"]["facts"]["items"] == 2
     index = checks["index of default"]["facts"]
     assert (index["segments"], index["built_vectors"], index["bytes"] > 0) == (1, 2, True)

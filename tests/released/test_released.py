@@ -19,9 +19,10 @@ from tests.fakes import FakeEncoder
 
 HERE = Path(__file__).parent
 DEFAULT = "/v1/collections/default"
+model_is_gone = pytest.mark.parametrize("release", ["first"], indirect=True)
 
 
-@pytest.fixture(params=["first", "third", "fourth"])
+@pytest.fixture(params=sorted(path.parent.name for path in HERE.glob("*/catalogue.db.gz")))
 def release(request: pytest.FixtureRequest) -> Path:
     return HERE / str(request.param)
 
@@ -81,7 +82,7 @@ def assert_same_answers(client: TestClient, answers: Any) -> None:
 def test_every_older_schema_that_opens_has_a_folder_here() -> None:
     headers = [gzip.decompress(catalogue.read_bytes())[:100] for catalogue in HERE.glob("*/catalogue.db.gz")]
     versions = {int.from_bytes(header[60:64], "big") for header in headers}  # where SQLite keeps it
-    assert versions == set(READABLE_VERSIONS) - {SCHEMA_VERSION}
+    assert versions >= set(READABLE_VERSIONS) - {SCHEMA_VERSION}
 
 
 def test_searches_find_what_they_found(client: TestClient, answers: Any) -> None:
@@ -138,12 +139,14 @@ def schema(path: Path) -> Any:
     return version, sorted(map(tuple, triggers)), tables
 
 
+@model_is_gone
 def test_without_its_model_a_collection_answers_what_needs_none(without_model: TestClient, answers: Any) -> None:
     assert_same_answers(without_model, answers)
     assert without_model.get("/readyz").status_code == 200
     assert without_model.get(DEFAULT).json()["model_present"] is False
 
 
+@model_is_gone
 def test_without_its_model_nothing_is_embedded_and_the_answer_says_what_to_do(without_model: TestClient) -> None:
     asked = [
         without_model.get(f"{DEFAULT}/search", params={"q": "red"}),
@@ -159,6 +162,7 @@ def test_without_its_model_nothing_is_embedded_and_the_answer_says_what_to_do(wi
     assert without_model.delete(f"{DEFAULT}/items/text%20only").status_code == 204
 
 
+@model_is_gone
 def test_reembedding_brings_it_to_the_model_of_today(without_model: TestClient) -> None:
     job = without_model.post(f"{DEFAULT}/reembed", json={"model": "default"}).json()
     with without_model.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
