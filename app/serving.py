@@ -21,6 +21,10 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._on_stop, self._delay_s, self._hurried = on_stop, delay_s, False
 
+    def stop(self) -> None:
+        """Stop at once: nobody needs to be told before."""
+        self._hurried = self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running requests end; see `uvicorn.Server`."""
         self._on_stop()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from app.cli.console import CommandFailed, err
+from app.cli.hangup import Hangup, begin_anew, passed_listener
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings
 
 if TYPE_CHECKING:
@@ -30,20 +31,27 @@ def serve(
         bool | None, typer.Option("--allow-anonymous", help="Serve beyond this machine without a key.")
     ] = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or Ctrl-C; SIGHUP reads the settings anew.
 
     Every setting can also stand in sightline.toml or in a SIGHTLINE_... variable; the key only there.
     """
-    settings = load_settings(
-        host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
-    )
-    refuse_strangers(settings)
-    check_tracing(settings)
+
+    def checked_settings() -> "Settings":
+        settings = load_settings(
+            host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
+        )
+        refuse_strangers(settings)
+        check_tracing(settings)
+        return settings
+
+    settings, hangup = checked_settings(), Hangup(checked_settings)
     # Importing the rooms takes a second, which other verbs need not wait for.
     from app.state import open_resources
 
-    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as resources:
-        run_server(resources, listener, access_log=True)
+    with leave_on_sigterm(), passed_listener() or listen(settings) as listener, open_resources(settings) as resources:
+        run_server(resources, listener, access_log=True, hangup=hangup)
+    if hangup.kept:
+        begin_anew(hangup.kept)
 
 
 def refuse_strangers(settings: "Settings") -> None:
@@ -86,7 +94,9 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run_server(resources: "Resources", listener: socket.socket, *, access_log: bool) -> None:
+def run_server(
+    resources: "Resources", listener: socket.socket, *, access_log: bool, hangup: Hangup | None = None
+) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
     import uvicorn
 
@@ -104,7 +114,8 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     server = Server(config, resources.jobs.stop, settings.shutdown_delay_s)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
-    with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
+    watching = hangup.watch(listener, server.stop) if hangup else nullcontext()
+    with watching, suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
         server.run([listener])
     if not server.started:
         raise CommandFailed("the server did not start; its log says why")

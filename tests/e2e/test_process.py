@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -124,6 +125,35 @@ def test_a_second_demo_embeds_nothing(tmp_path: Path) -> None:
     assert spawn(tmp_path / "second.log", *arguments).wait(timeout=120) == 0
 
     assert "1 unchanged" in (tmp_path / "second.log").read_text()
+
+
+def test_sighup_reads_the_settings_anew_and_refuses_nobody(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "sightline.toml"
+    config.write_text("max_body_bytes = 1000\n")
+    server = start()
+    statuses: list[int] = []
+
+    def put_until(status: int) -> None:
+        deadline = time.monotonic() + 60
+        while not statuses or statuses[-1] != status:
+            assert time.monotonic() < deadline, statuses
+            with suppress(httpx.ReadError, httpx.RemoteProtocolError):  # connected, and closed before it had asked
+                answer = httpx.put(f"{server.url}{ITEMS}/dress", json={"text": "red " * 100}, timeout=60)
+                statuses.append(answer.status_code)
+
+    put_until(200)
+    config.write_text("max_body_bytes = 100\n")
+    server.process.send_signal(signal.SIGHUP)
+    put_until(413)
+    config.write_text("max_body_bytes = 'many'\n")
+    server.process.send_signal(signal.SIGHUP)
+    while "not read anew" not in server.log.read_text():
+        assert server.process.poll() is None
+    put_until(413)
+
+    assert set(statuses) <= {200, 201, 413}
+    assert found(server, "red") == ["dress"]
+    assert server.stop(signal.SIGTERM) == 0
 
 
 def test_before_it_stops_it_is_not_ready_and_still_answers(start: Start, tmp_path: Path) -> None:
