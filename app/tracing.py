@@ -20,12 +20,14 @@ from indexer.types import SearchOutcome, SearchRequest, SearchResult
 
 _PARTS = ("embed", "search", "hydrate")
 _NS_PER_MS = 1_000_000
+TIMEOUT_S = 2
+"""What a collector gets to take some spans; a server that stops waits for it."""
 
 
 @contextmanager
 def open_tracing(endpoint: str) -> Iterator["Tracing"]:
     """Traces for an OTLP collector, by HTTP; what was not sent yet is sent at the end."""
-    with tracing_to(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")) as tracing:
+    with tracing_to(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=TIMEOUT_S)) as tracing:
         yield tracing
 
 
