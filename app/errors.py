@@ -26,6 +26,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from app.schemas.problem import FieldError, Problem
 from indexer import errors as indexer_errors
@@ -131,6 +132,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.GenerationIncomplete: (409, "generation-incomplete"),
     indexer_errors.GenerationNotFound: (404, "generation-not-found"),
     indexer_errors.GenerationUnfit: (409, "generation-unfit"),
+    indexer_errors.ModelAbsent: (409, "model-absent"),
     indexer_errors.OriginalChanged: (409, "original-changed"),
     indexer_errors.UrlForbidden: (422, "url-forbidden"),
     indexer_errors.FetchFailed: (422, "fetch-failed"),
@@ -227,10 +229,21 @@ def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
 
+class ProblemResponse(JSONResponse):
+    """A response that carries a problem document; who measures the request finds its type in the scope."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.model_dump(mode="json", exclude_none=True), problem.status, headers, MEDIA_TYPE)
+        self._type = problem.type
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["problem"] = self._type
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A response that carries a problem document."""
-    content = problem.model_dump(mode="json", exclude_none=True)
-    return JSONResponse(content, problem.status, headers, MEDIA_TYPE)
+    return ProblemResponse(problem, headers)
 
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:

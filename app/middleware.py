@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import BodyTooLarge, BodyTooSlow, problem_response, refusal
+from app.logs import access, request_id
 from app.metrics import Metrics
 from app.schemas.problem import Problem
 
@@ -53,32 +54,38 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope["request_id"] = request_id
+        id_ = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(id_)
         started = False
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                MutableHeaders(scope=message)["X-Request-ID"] = id_
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            logger.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            logger.exception("request %s failed: %s %s", id_, scope["method"], scope["path"])
             if started:
                 raise  # half a response cannot be taken back; the server closes the connection
-            await problem_response(_internal_error(request_id))(scope, receive, send_with_id)
+            await problem_response(_internal_error(id_))(scope, receive, send_with_id)
+        finally:
+            request_id.reset(token)
 
 
 class MeasureRequests:
-    """Counts every request by its route."""
+    """Counts every request by its route, and writes a line about it.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Args:
+        log_queries: Whether the line tells what follows the `?` of the address: texts that people search for are there.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, log_queries: bool) -> None:
         self._app = app
-        self._metrics = metrics
+        self._metrics, self._log_queries = metrics, log_queries
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,7 +103,11 @@ class MeasureRequests:
             await self._app(scope, receive, send_and_look)
         finally:
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self._metrics.count(scope["method"], route, status, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._metrics.count(scope["method"], route, status, seconds)
+            if status >= 400:
+                self._metrics.count_problem(scope.get("problem", "internal-error" if status == 500 else "other"))
+            _log_request(scope, status, seconds, with_query=self._log_queries)
 
 
 class LimitBody:
@@ -201,6 +212,17 @@ def _policy(path: str) -> str:
     if _PAGE.match(path):
         return PAGE_POLICY
     return DOCS_POLICY if _DOCS.match(path) else DATA_POLICY
+
+
+def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool) -> None:
+    if not access.isEnabledFor(logging.INFO):
+        return
+    # As it was sent, so that no line break in it begins a line of its own.
+    path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
+    if with_query and scope["query_string"]:
+        path += "?" + scope["query_string"].decode("ascii", "replace")
+    fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1)}
+    access.info("%(method)s %(path)s %(status)d %(ms).1f ms", fields, extra={"fields": fields})
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

@@ -106,6 +106,10 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(Gate, settings=settings)
     if settings.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
+    if settings.otlp_endpoint:
+        from app.tracing import TraceRequests  # of packages that only those have who want them
+
+        app.add_middleware(TraceRequests)
     app.add_middleware(middleware.SecureHeaders, embeddable=bool(settings.allowed_origins))
-    app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics)
+    app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics, log_queries=settings.log_queries)
     app.add_middleware(middleware.RequestId)

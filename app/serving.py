@@ -1,9 +1,10 @@
-"""uvicorn's server, told apart in three things: when it stops, how much it waits for and reads, what it logs."""
+"""uvicorn's server, told apart in two things: when it stops, and how much it waits for and reads."""
 
 import asyncio
-import logging
 import socket
+import time
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,36 +22,45 @@ class Server(uvicorn.Server):
     """A server that says so when it stops, before it waits for running requests: some last until they are told.
 
     Args:
-        on_stop: Called once it takes no more requests.
+        on_stop: Called first.
+        delay_s: For so long it then takes requests, as others must notice that it stops before they send no more.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], delay_s: float = 0) -> None:
         super().__init__(config)
-        self._on_stop = on_stop
+        self._on_stop, self._delay_s, self._hurried = on_stop, delay_s, False
+
+    def stop(self) -> None:
+        """Stop at once: nobody needs to be told before."""
+        self._hurried = self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let running requests end; see `uvicorn.Server`."""
         self._on_stop()
+        until = time.monotonic() + self._delay_s
+        while time.monotonic() < until and not self._hurried:
+            await asyncio.sleep(0.1)  # as uvicorn waits for the first signal: it wakes no loop
         await super().shutdown(sockets)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal waits for nobody; see `uvicorn.Server`."""
+        self._hurried = self.should_exit
+        super().handle_exit(sig, frame)
 
-def configure(app: ASGIApp, settings: Settings, *, access_log: bool) -> uvicorn.Config:
+
+def configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves; nothing that a request says of its way here is believed, unless a trusted proxy says it."""
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         http=protocol_with(settings.header_timeout_s),
         ws="none",
-        access_log=access_log,
+        log_config=None,  # `write_logs` has set logging up
+        access_log=False,  # `MeasureRequests` writes it
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )
-    log = logging.getLogger("uvicorn.access")
-    log.removeFilter(_without_queries)  # of another server of this process
-    if not settings.log_queries:
-        log.addFilter(_without_queries)
-    return config
 
 
 def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
@@ -104,11 +114,3 @@ def protocol_with(header_timeout_s: float) -> type[HttpToolsProtocol]:
                 self._deadline = None
 
     return Protocol
-
-
-def _without_queries(record: logging.LogRecord) -> bool:
-    """Take what follows the `?` of an address out of uvicorn's log: texts that people search for are there."""
-    if isinstance(record.args, tuple) and len(record.args) == 5:
-        client, method, path, *others = record.args
-        record.args = (client, method, str(path).partition("?")[0], *others)
-    return True

@@ -104,11 +104,35 @@ class Settings(BaseSettings):
     body_timeout_s: int = Field(
         default=30, ge=1, description="Seconds waited for a request's body, and one more for each KiB that has come."
     )
-    log_queries: bool = Field(
-        default=False, description="Write addresses with what follows their `?` to the log: search texts are there."
+    shutdown_delay_s: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds after SIGTERM in which requests are still taken while /readyz says no, so that a load "
+        "balancer sends no more.",
     )
-    shutdown_timeout_s: int = Field(
-        default=10, ge=0, description="Seconds that running requests get to end after SIGTERM."
+    shutdown_timeout_s: int = Field(default=10, ge=0, description="Seconds that running requests then get to end.")
+    min_free_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Free bytes on the data folder's disk below which uploads are refused and jobs wait.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How the log is written to stderr: lines for people, or a JSON object a line."
+    )
+    log_queries: bool = Field(
+        default=False,
+        description="Write what follows the `?` of addresses to the log, too: search texts are there.",
+    )
+    slow_search_ms: int = Field(
+        default=1000,
+        ge=0,
+        description="Searches that take so many milliseconds are logged with their plan, without what they look for.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Address of an OpenTelemetry collector that takes traces by HTTP, e.g. http://127.0.0.1:4318; "
+        "needs the extra `otel`.",
     )
 
     @property

@@ -13,7 +13,8 @@ IndexerError
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
 ├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
 ├── GenerationConflict      ├── GenerationIncomplete  ├── GenerationUnfit
-└── OriginalChanged         ├── KeyInvalid            └── KeyNotFound
+├── OriginalChanged         ├── KeyInvalid            ├── KeyNotFound
+└── ModelAbsent
 """
 
 import re
@@ -116,6 +117,10 @@ class ItemInvalid(IndexerError):
 
 class ItemNotFound(IndexerError):
     """No item of that id in the collection."""
+
+
+class ModelAbsent(IndexerError):
+    """The model that made a collection's vectors is not there, and something is to be embedded."""
 
 
 class OriginalChanged(IndexerError):

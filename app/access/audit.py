@@ -14,6 +14,7 @@ from anyio import to_thread
 from starlette.types import Scope as AsgiScope
 
 from app.access.caller import Caller
+from app.logs import request_id
 
 logger = logging.getLogger("sightline")
 
@@ -41,7 +42,7 @@ class Entry:
     def of_request(cls, scope: AsgiScope, caller: Caller, address: str, status: int) -> "Entry":
         """A request that a route answered."""
         action = f"{scope['method']} {getattr(scope.get('route'), 'path_format', scope['path'])}"
-        return cls(action, caller.name, scope["path"], status, address, scope.get("request_id"))
+        return cls(action, caller.name, scope["path"], status, address, request_id.get())
 
     @classmethod
     def of_command(cls, action: str, target: str) -> "Entry":

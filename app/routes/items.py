@@ -49,7 +49,7 @@ async def put_item(
     return stored
 
 
-@router.post("", summary="Store a batch of items", responses=WRITING)
+@router.post("", summary="Store a batch of items", responses=WRITING | problems(409))
 def post_items(
     body: schemas.BatchBody,
     query: Annotated[schemas.BatchQuery, Query()],

@@ -12,7 +12,7 @@ from app.batches import SIDE_BY_SIDE
 from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollection
 from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
-from app.openapi import WRITING
+from app.openapi import WRITING, problems
 from app.queries import filter_of, load_terms, picture_fault
 from app.responses import json_response
 from app.results import write_results
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     request: SearchRequest
 
 
-@router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING)
+@router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING | problems(409))
 def search_batch(
     body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage, caller: TheCaller
 ) -> Response:

@@ -82,6 +82,16 @@ class Job:
 
 
 @dataclass(frozen=True)
+class JobCount:
+    """The jobs of a kind that are in a state, and what became of their rows so far."""
+
+    kind: str
+    state: State
+    jobs: int
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class RowReport:
     """A row that was not stored (`error`), or only in part (`warning`), and why."""
 
@@ -231,6 +241,16 @@ class JobStore:
                 items.c.collection_pk == job.collection_pk, items.c.id.in_(chunk.ids)
             )
             connection.execute(insert(job_items).prefix_with("OR IGNORE").from_select(["job_pk", "item_pk"], named))
+
+    def counts(self) -> list[JobCount]:
+        """All jobs by kind and state."""
+        sums = [func.sum(jobs.c[name]).label(name) for name in COUNTS]
+        query = select(jobs.c.kind, jobs.c.state, func.count().label("jobs"), *sums).group_by(jobs.c.kind, jobs.c.state)
+        with self._database.read() as connection:
+            return [
+                JobCount(row.kind, row.state, row.jobs, {name: getattr(row, name) for name in COUNTS})
+                for row in connection.execute(query)
+            ]
 
     def errors(self, job: Job) -> Iterator[RowReport]:
         """Every row that was not, or not wholly, stored, streamed in order."""

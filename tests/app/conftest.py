@@ -114,7 +114,7 @@ def server_url(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> It
 def serving(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[str]:
     """The address of a real server in a thread, set up as `sightline serve` does it."""
     with listen(settings) as listener:
-        server = uvicorn.Server(configure(make_app(settings, encoder, **others), settings, access_log=True))
+        server = uvicorn.Server(configure(make_app(settings, encoder, **others), settings))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():

@@ -1,5 +1,6 @@
 """What comes over a real connection from somebody who does not mean well."""
 
+import logging
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from app.logs import JsonFormatter
 from app.settings import Settings
 from indexer.stores.database import Database
 from indexer.stores.keys import KeyStore, NewKey
@@ -275,13 +277,14 @@ def test_only_trusted_proxies_say_who_sends_a_request(
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_what_is_searched_for_is_in_the_log_only_if_asked(
-    settings: Settings, encoder: FakeEncoder, make_on_disk: Make, capfd: pytest.CaptureFixture[str], asked: bool
+    settings: Settings, encoder: FakeEncoder, make_on_disk: Make, caplog: pytest.LogCaptureFixture, asked: bool
 ) -> None:
+    caplog.set_level(logging.INFO)
     with serving(settings.model_copy(update={"log_queries": asked}), encoder) as url:
         key = make_on_disk("read")
         httpx.get(url + SEARCH, params={"q": "heartbreak"}, headers={"Authorization": f"Bearer {key}"})
 
-    log = "".join(capfd.readouterr())
+    log = "\n".join(JsonFormatter().format(record) for record in caplog.records if record.name != "httpx")
     assert SEARCH in log
     assert ("heartbreak" in log) is asked
     assert key not in log
