@@ -27,7 +27,7 @@ export function makeFacets(app) {
     }
   };
   const away = (event) => node.querySelectorAll("details[open]").forEach((menu) => menu.contains(event.target) || menu.removeAttribute("open"));
-  node.addEventListener("focusout", (event) => event.relatedTarget && away({target: event.relatedTarget}));
+  node.addEventListener("focusout", ({relatedTarget: to}) => to && !to.contains(node) && away({target: to})); // a click on no control focuses what is around it
   document.addEventListener("pointerdown", away);
   node.addEventListener("keydown", (event) => {
     const menu = event.key === "Escape" && event.target.closest("details[open]");

@@ -55,7 +55,7 @@ function line(app, one, generations, jobs, refresh) {
   const tool = (text, action) => make("button", {type: "button", class: "plain", "aria-label": `${text} generation ${one.number}`, onclick: doing(action)}, text);
   const tools = one.number === active ? [] : [tool(one.number < active ? "Roll back to" : "Activate", () => activate(collection, one.number)), tool("Drop", away)];
   return make("tr", {}, make("th", {scope: "row"}, String(one.number)), make("td", {}, one.model), make("td", {}, make("span", {class: `badge ${one.state}`}, one.state)),
-    ["image", "text"].map((kind) => make("td", {}, number(one.vectors[kind] ?? 0))), make("td", {}, number(one.missing)), make("td", {class: "actions"}, tools));
+    ["image", "text"].map((kind) => make("td", {}, number(one.vectors[kind] ?? 0))), make("td", {}, number(one.missing)), make("td", {}, make("div", {class: "actions"}, tools)));
 }
 
 function form(app, models, jobs, refresh) {
