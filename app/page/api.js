@@ -1,5 +1,5 @@
 // The calls that the page makes; every error becomes an Error whose message a person can read.
-import {askForKey, authorization} from "./key.js";
+import {askForKey, authorization, key} from "./key.js";
 
 const failed = (answer, status) => {
   const fields = (answer.errors || []).map(({pointer, detail}) => `${pointer.slice(1)}: ${detail}`).join("; ");
@@ -7,9 +7,13 @@ const failed = (answer, status) => {
   return Object.assign(new Error(`${answer.detail || answer.title || `The server answered with status ${status}`}${told}`), {status, type: answer.type});
 };
 
+// Whether there is another key to try than the one that was refused: given meanwhile, or asked for now.
+const otherKey = async (used) => key() !== used || askForKey();
+
 // A response that is all right; a refused key is asked for, and the request sent again.
 export async function request(path, {method = "GET", body, json, headers = {}, signal} = {}) {
   const sent = json === undefined ? {body, headers} : {body: JSON.stringify(json), headers: {...headers, "Content-Type": "application/json"}};
+  const used = key();
   let response;
   try {
     response = await fetch(path, {method, signal, body: sent.body, headers: {...sent.headers, ...authorization()}});
@@ -17,7 +21,7 @@ export async function request(path, {method = "GET", body, json, headers = {}, s
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached.");
   }
-  if (response.status === 401 && (await askForKey())) return request(path, {method, body, json, headers, signal});
+  if (response.status === 401 && (await otherKey(used))) return request(path, {method, body, json, headers, signal});
   if (!response.ok) throw failed(await response.json().catch(() => ({})), response.status);
   return response;
 }
@@ -59,6 +63,7 @@ export const putPicture = (collection, id, form, onProgress) => upload("PUT", it
 
 // `fetch` does not tell how much of a body was sent. `onProgress` is told the share.
 function upload(method, path, form, onProgress) {
+  const used = key();
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
     sending.open(method, path);
@@ -68,7 +73,7 @@ function upload(method, path, form, onProgress) {
     sending.addEventListener("error", () => reject(new Error("The server cannot be reached.")));
     sending.addEventListener("load", async () => {
       if (sending.status < 300) resolve(sending.response);
-      else if (sending.status === 401 && (await askForKey())) resolve(upload(method, path, form, onProgress));
+      else if (sending.status === 401 && (await otherKey(used))) resolve(upload(method, path, form, onProgress));
       else reject(failed(sending.response || {}, sending.status));
     });
     sending.send(form);

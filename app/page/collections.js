@@ -22,9 +22,9 @@ function card(app, one, refresh) {
     if (!(await confirmed(`Delete ${name}?`, text, "Delete it"))) return;
     try {
       await deleteCollection(name);
-      if (app.state.collection === name) app.state.collection = "default";
+      if (app.state.collection === name) await app.go({collection: "default"}, {replace: true});
+      else await refresh();
       app.say(`${name} is deleted.`);
-      await refresh();
     } catch (error) {
       app.say(error.message, true);
     }

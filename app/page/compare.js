@@ -23,7 +23,7 @@ export function makeComparison(app, generations, reports) {
       const found = await Promise.all([left, right].map((side) => search(state.collection, {query: query.value.trim(), limit: HITS, generation: Number(side.value)})));
       const [one, other] = found.map(({hits}) => hits);
       const both = new Set(one.map(({id}) => id).filter((id) => other.some((hit) => hit.id === id)));
-      overlap.textContent = `${number(both.size)} of ${HITS} are found by both.`;
+      overlap.textContent = `${number(both.size)} of ${Math.max(one.length, other.length)} are found by both.`;
       columns.replaceChildren(...[[left, one], [right, other]].map(([side, hits]) => gallery(side.selectedOptions[0].text, hits, both)));
     } catch (error) {
       app.say(error.message, true);

@@ -66,11 +66,12 @@ function heat(app, hit, query, picture) {
 // What each signal adds to the score, and each term of several.
 function reasons(hit, query) {
   const {signals, terms} = hit.explain;
-  const rows = Object.entries(signals).map(([name, {contribution}]) => [SIGNALS[name] || name, contribution]);
-  const all = terms.length > 1 ? [...rows, ...terms.map(({contribution}, index) => [termName(query[index]), contribution]).filter(([, value]) => value !== undefined)] : rows;
-  const most = Math.max(0.001, ...all.map(([, value]) => Math.abs(value)));
+  const matched = Object.entries(signals).map(([name, {contribution}]) => [SIGNALS[name] || name, contribution]);
+  const asked = terms.map(({contribution}, index) => [termName(query[index]), contribution]).filter(([, value]) => value !== undefined);
+  const most = Math.max(0.001, ...[...matched, ...asked].map(([, value]) => Math.abs(value)));
   const row = ([name, value]) => [make("dt", {}, name), make("dd", {class: value < 0 ? "against" : ""}, meter(Math.abs(value) / most), `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`)];
-  return make("div", {class: "reasons"}, make("h3", {}, `Score ${hit.score.toFixed(3)}`), make("dl", {}, all.flatMap(row)));
+  const list = (title, rows) => [make("h3", {}, title), make("dl", {}, rows.flatMap(row))];
+  return make("div", {class: "reasons"}, list(`Score ${hit.score.toFixed(3)}, by what matched`, matched), asked.length > 1 && list("By what was asked for", asked));
 }
 
 const termName = ({text, item, image} = {}) => text || item || (image ? "Your picture" : "Term");

@@ -18,7 +18,7 @@ export async function followJob(id, told, signal) {
         if (name === "finished") return;
       }
     } catch (error) {
-      if (signal.aborted || error.status === 404) return;
+      if (signal.aborted || error.status < 500) return; // else the server comes back
     }
     await pause(signal);
   }

@@ -6,6 +6,7 @@ const LOOKED_AT = 100;
 const MOST_FIELDS = 6;
 const LONGEST = 40;
 const NO_FACETS = new Set(["image", "file", "split", "url"]);
+const NAME = /^[^.$][^.]{0,99}$/; // others no filter can name, or only as a path
 const ANYTHING = "item"; // facets count what a filter matches, whatever is searched for
 
 const known = new Map(); // fields by collection
@@ -42,8 +43,8 @@ async function fieldsOf(collection) {
     const {items} = await browse(collection, {limit: LOOKED_AT});
     const values = new Map();
     for (const {metadata} of items)
-      for (const [name, value] of Object.entries(metadata)) values.set(name, [...(values.get(name) || []), ...[value].flat()]);
-    const fields = [...values].filter(([name]) => !NO_FACETS.has(name)).map(([name, all]) => ({name, kind: kindOf(all)}));
+      for (const [name, value] of Object.entries(metadata)) values.set(name, [...(values.get(name) || []), ...[value].flat().filter((one) => one !== null)]);
+    const fields = [...values].filter(([name]) => !NO_FACETS.has(name) && NAME.test(name)).map(([name, all]) => ({name, kind: kindOf(all)}));
     if (!items.length) return [];
     known.set(collection, fields.filter(({kind}) => kind).slice(0, MOST_FIELDS));
   }
@@ -51,6 +52,7 @@ async function fieldsOf(collection) {
 }
 
 function kindOf(values) {
+  if (!values.length) return null;
   if (values.every((value) => typeof value === "number")) return "range";
   const plain = values.every((value) => typeof value !== "object" && String(value).length <= LONGEST);
   return plain && new Set(values).size <= Math.max(2, 0.6 * values.length) ? "values" : null;
@@ -108,6 +110,7 @@ function range(name, condition, set) {
   const [low, high] = ["$gte", "$lte"].map((bound) => make("input", {type: "number", step: "any", value: condition?.[bound] ?? ""}));
   const submit = (event) => {
     event.preventDefault();
+    event.target.closest("details").open = false;
     const bounds = {...(low.value !== "" && {$gte: Number(low.value)}), ...(high.value !== "" && {$lte: Number(high.value)})};
     set(name, Object.keys(bounds).length ? bounds : null);
   };

@@ -19,7 +19,7 @@ export function makeGallery(app, {summary, open}) {
   const watch = new IntersectionObserver((entries) => entries.some(({isIntersecting}) => isIntersecting) && round?.more && next(), {rootMargin: AHEAD});
   watch.observe(end);
 
-  // Shows the first page, as many items as there were at `least`; what was shown stays until then.
+  // Shows the first page, as many items as there were at `least`; what was shown stays until then. Gives whether it is there.
   function start(asked) {
     stopping.abort();
     stopping = new AbortController();
@@ -29,8 +29,8 @@ export function makeGallery(app, {summary, open}) {
 
   async function next() {
     const mine = round;
-    if (mine.busy) return;
-    mine.busy = true;
+    if (mine.busy) return false;
+    [mine.busy, mine.failed] = [true, false];
     list.setAttribute("aria-busy", "true");
     const waiting = setTimeout(() => mine === round && !mine.count && list.replaceChildren(...skeletons()), PATIENCE_MS);
     try {
@@ -45,6 +45,7 @@ export function makeGallery(app, {summary, open}) {
       if (mine === round) list.setAttribute("aria-busy", "false");
     }
     if (mine === round && mine.more) { watch.unobserve(end); watch.observe(end); } // it may be in sight still
+    return mine === round && !mine.failed;
   }
 
   function append(mine, page) {
@@ -61,7 +62,7 @@ export function makeGallery(app, {summary, open}) {
 
   function fail(mine, error) {
     if (!mine.count) { list.replaceChildren(); summary.textContent = ""; }
-    mine.more = false;
+    [mine.more, mine.failed] = [false, true];
     end.replaceChildren(make("p", {class: "wrong", role: "alert"}, error.message), button("Try again", next));
   }
 

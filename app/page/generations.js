@@ -11,17 +11,25 @@ export async function show(app, content) {
   const jobs = makeJobs(app, {collection, limit: 0});
   const comparing = make("div");
   const refresh = async () => {
-    const [generations, reports] = await Promise.all([listGenerations(collection), reportsOf(collection)]);
+    const [generations, past] = await Promise.all([listGenerations(collection), listJobs({collection, limit: 100})]);
+    const reports = past.map(({report}) => report).filter(Boolean);
     table.replaceChildren(tableOf(app, generations, jobs, refresh));
+    offer(generations);
     comparing.replaceChildren(...(generations.filter(answers).length > 1 ? makeComparison(app, generations.filter(answers), reports)
       : [make("p", {}, "There is one generation that answers. Change to another model, and both can be compared here before anything changes.")]));
   };
   content.append(make("h1", {}, `Generations of ${collection}`), section("All vectors by one model each", table),
     section("Side by side", comparing), section("Another model", changing, jobs.node));
   jobs.node.querySelector("p").remove();
+  const models = await listModels();
+  // Of the models, those that no generation has.
+  const offer = (generations) => {
+    const other = models.filter(({fingerprint}) => generations.every((one) => one.fingerprint !== fingerprint));
+    changing.replaceChildren(other.length ? form(app, other, jobs, refresh) : make("p", {}, "Every model of this server has its generation. Another one comes with: sightline model add"));
+  };
   try {
     await refresh();
-    changing.append(form(app, await listModels(), jobs, refresh));
+    (await listJobs({collection, state: "running"})).filter(({kind}) => kind === "reembed").forEach((job) => jobs.add(job, refresh));
   } catch (error) {
     app.say(error.message, true);
   }
@@ -29,8 +37,6 @@ export async function show(app, content) {
 }
 
 const answers = ({state}) => state !== "resting";
-
-const reportsOf = async (collection) => (await listJobs({collection, limit: 100})).map(({report}) => report).filter(Boolean);
 
 function tableOf(app, generations, jobs, refresh) {
   const heads = ["", "Model", "State", "Pictures", "Texts", "Missing", ""];
@@ -59,7 +65,7 @@ function line(app, one, generations, jobs, refresh) {
 }
 
 function form(app, models, jobs, refresh) {
-  const model = select(models.map(({id, dimension}) => [id, `${id} (${dimension} dimensions)`]), models[0]?.id);
+  const model = select(models.map(({id, dimension}) => [id, `${id} (${dimension} dimensions)`]), models[0].id);
   const submit = async (event) => {
     event.preventDefault();
     try {

@@ -2,6 +2,7 @@
 import {link, read, write} from "./address.js";
 import {listCollections} from "./api.js";
 import {number} from "./dom.js";
+import {bringsFiles} from "./pictures.js";
 import * as search from "./search.js";
 
 const VIEWS = {
@@ -14,7 +15,9 @@ const VIEWS = {
 };
 const $ = (id) => document.getElementById(id);
 let shown = {leave() {}};
+const SAID_MS = 6000;
 let run = 0;
+let fading = 0;
 
 const app = {
   state: read(location.search, history.state),
@@ -35,6 +38,8 @@ const app = {
   say(text, wrong = false) {
     $("status").textContent = text;
     $("status").classList.toggle("wrong", wrong);
+    clearTimeout(fading);
+    if (text && !wrong) fading = setTimeout(() => app.say(""), SAID_MS);
   },
 
   async refreshCollections() {
@@ -61,7 +66,15 @@ async function show(place = {}) {
   shown = {view, leave: () => {}};
   $("view").replaceChildren(content);
   document.title = name === "search" ? "Sightline" : `${name[0].toUpperCase()}${name.slice(1)} · Sightline`;
-  shown.leave = (await view.show(app, content, place)) || (() => {});
+  try {
+    const leave = (await view.show(app, content, place)) || (() => {});
+    if (current === run) shown.leave = leave;
+    else leave();
+  } catch (error) {
+    if (current === run) app.say(error.message, true);
+  }
+  if (name !== "search") scrollTo({top: place.y || 0}); // a gallery is not long enough yet, and does it itself
+  if (document.activeElement === document.body) $("view").focus({preventScroll: true}); // what had the focus is gone
 }
 
 function mark(name) {
@@ -71,18 +84,20 @@ function mark(name) {
     if (anchor.dataset.view === name) anchor.setAttribute("aria-current", "page");
     else anchor.removeAttribute("aria-current");
   }
+  const current = document.querySelector("nav [aria-current]");
+  current.parentElement.scrollLeft = current.offsetLeft - current.parentElement.offsetLeft - 40; // on a phone it may be out of sight
   $("collection").value = collection;
 }
 
 // So that the way back leads to where one was.
 function keepPlace() {
-  history.replaceState({...history.state, y: scrollY, count: document.querySelectorAll(".gallery > .card").length}, "");
+  history.replaceState({...history.state, y: scrollY, count: document.querySelectorAll(".gallery > .card:not(.skeleton)").length}, "");
 }
 
 function follow(event) {
   const anchor = event.target.closest?.("a[href]");
   const plain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
-  if (!anchor || !plain || anchor.target || anchor.origin !== location.origin || anchor.pathname !== "/") return;
+  if (!anchor || !plain || anchor.target || anchor.hash || anchor.origin !== location.origin || anchor.pathname !== "/") return;
   event.preventDefault();
   document.querySelector("dialog[open]")?.close();
   app.go(read(anchor.search));
@@ -91,7 +106,7 @@ function follow(event) {
 
 history.scrollRestoration = "manual";
 addEventListener("click", follow);
-for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault()); // a file beside its place leads nowhere
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => bringsFiles(event) && event.preventDefault()); // else the browser opens it
 addEventListener("pagehide", keepPlace);
 addEventListener("popstate", (event) => {
   document.querySelector("dialog[open]")?.close();

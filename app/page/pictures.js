@@ -18,6 +18,9 @@ export async function showPicture(image, url, width) {
   }
 }
 
+// Whether what is dragged are files.
+export const bringsFiles = ({dataTransfer}) => Boolean(dataTransfer?.types.includes("Files"));
+
 export const isPicture = (file) => file.type.startsWith("image/");
 
 // No model looks at more than a few hundred pixels, and a phone's photo has thousands.

@@ -5,7 +5,7 @@ import {makeDetail} from "./detail.js";
 import {button, icon, make, number, select, several} from "./dom.js";
 import {makeFacets} from "./facets.js";
 import {makeGallery} from "./gallery.js";
-import {isPicture, toDataUri} from "./pictures.js";
+import {bringsFiles, isPicture, toDataUri} from "./pictures.js";
 import {makeTerms} from "./terms.js";
 
 const EXAMPLES = ["red dress", "striped shirt", "black shoes", "leather bag", "sunglasses"];
@@ -38,8 +38,11 @@ export function update(app, {count = 0, y = 0} = {}) {
   parts.examples.hidden = looking;
   parts.terms.show(state);
   const first = parts.gallery.start({fetchPage: pages(app, looking), least: count, query: looking ? queryOf(state) : null, collection: state.collection});
-  first.then(() => y && scrollTo({top: y}));
-  first.then(() => parts?.facets.show(state)); // counts never wait in front of results
+  first.then((there) => {
+    if (!there) return;
+    if (y) scrollTo({top: y});
+    parts.facets.show(state); // counts never wait in front of results
+  });
 }
 
 // Gives the pages of a search, or of the collection, one after the other.
@@ -133,8 +136,8 @@ function listen(app) {
     if (event.key === "/" && !typing) { event.preventDefault(); parts.input.focus(); }
     if (event.key === "Escape" && event.target === parts.input) app.go({...blank(), collection: app.state.collection});
   });
-  on("dragover", (event) => { event.preventDefault(); drag(true); });
+  on("dragover", (event) => bringsFiles(event) && drag(true));
   on("dragleave", (event) => event.relatedTarget || drag(false));
-  on("drop", (event) => { event.preventDefault(); drag(false); findPicture(app, event.dataTransfer.files[0]); });
+  on("drop", (event) => { drag(false); findPicture(app, event.dataTransfer.files[0]); });
   return () => { stopping.abort(); drag(false); };
 }

@@ -16,7 +16,11 @@ export function makeTerms(app) {
   };
   const form = make("form", {class: "refine", onsubmit: (event) => { event.preventDefault(); add(FIRST)(); }},
     input, make("button", {class: "plain"}, "More of"), button("Less of", add(-FIRST)));
-  const show = ({terms, item}) => chips.replaceChildren(...(item ? [seed(app, item)] : []), ...terms.map((term, index) => chip(app, term, index)));
+  const show = ({terms, item}) => {
+    const focused = chips.contains(document.activeElement) && document.activeElement.ariaLabel;
+    chips.replaceChildren(...(item ? [seed(app, item)] : []), ...terms.map((term, index) => chip(app, term, index)));
+    if (focused) ([...chips.querySelectorAll("button")].find(({ariaLabel}) => ariaLabel === focused) || input).focus();
+  };
   return {node: make("div", {class: "weighing"}, chips, form), show};
 }
 

@@ -25,7 +25,7 @@ export function makeUpload(app) {
     const pictures = files.filter(isPicture);
     if (!pictures.length) return app.say("These are no pictures. A catalogue goes in above.", true);
     waiting.push(...pictures.map((file) => row(file)));
-    for (; running < AT_ONCE && waiting.length; ) work();
+    while (running < AT_ONCE && waiting.length) work();
   }
 
   async function work() {

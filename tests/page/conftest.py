@@ -98,11 +98,11 @@ def add_model(folder: Path) -> None:
     (folder / "model.json").write_text(manifest.replace('"longest"', '"shortest"').replace('"bicubic"', '"bilinear"'))
 
 
-def fill(url: str, shop: Path, headers: dict[str, str] | None = None) -> None:
-    """Store the sample's items in the collection `default`."""
+def fill(url: str, shop: Path, collection: str = "default", headers: dict[str, str] | None = None) -> None:
+    """Store the sample's items."""
     with (shop / "catalog.csv").open() as file:
         items = [item_of(row, shop) for row in csv.DictReader(file)]
-    answer = httpx.post(f"{url}/v1/collections/default/items", json={"items": items}, headers=headers, timeout=120)
+    answer = httpx.post(f"{url}/v1/collections/{collection}/items", json={"items": items}, headers=headers, timeout=120)
     assert all(result["status"] == "created" for result in answer.raise_for_status().json()["results"])
 
 
