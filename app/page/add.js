@@ -5,9 +5,10 @@ import {makeUpload} from "./upload.js";
 import {makeWizard} from "./wizard.js";
 
 export async function show(app, content) {
-  const jobs = makeJobs(app, {collection: app.state.collection, limit: 10});
-  content.append(make("h1", {}, `Add to ${app.state.collection}`),
+  const {collection} = app.state;
+  const jobs = makeJobs(app);
+  content.append(make("h1", {}, `Add to ${collection}`),
     section("A catalogue", makeWizard(app, jobs.add)), section("Pictures", makeUpload(app)), section("Jobs", jobs.node));
-  jobs.load();
+  jobs.load({collection, limit: 10}).catch((error) => app.say(error.message, true));
   return jobs.stop;
 }

@@ -8,7 +8,7 @@ export async function show(app, content) {
   const {collection} = app.state;
   const table = make("div", {class: "scroll"});
   const changing = make("div");
-  const jobs = makeJobs(app, {collection, limit: 0});
+  const jobs = makeJobs(app);
   const comparing = make("div");
   const refresh = async () => {
     const [generations, past] = await Promise.all([listGenerations(collection), listJobs({collection, limit: 100})]);
@@ -20,19 +20,14 @@ export async function show(app, content) {
   };
   content.append(make("h1", {}, `Generations of ${collection}`), section("All vectors by one model each", table),
     section("Side by side", comparing), section("Another model", changing, jobs.node));
-  jobs.node.querySelector("p").remove();
   const models = await listModels();
   // Of the models, those that no generation has.
   const offer = (generations) => {
     const other = models.filter(({fingerprint}) => generations.every((one) => one.fingerprint !== fingerprint));
     changing.replaceChildren(other.length ? form(app, other, jobs, refresh) : make("p", {}, "Every model of this server has its generation. Another one comes with: sightline model add"));
   };
-  try {
-    await refresh();
-    (await listJobs({collection, state: "running"})).filter(({kind}) => kind === "reembed").forEach((job) => jobs.add(job, refresh));
-  } catch (error) {
-    app.say(error.message, true);
-  }
+  await refresh();
+  (await listJobs({collection, state: "running"})).filter(({kind}) => kind === "reembed").forEach((job) => jobs.add(job, refresh));
   return jobs.stop;
 }
 

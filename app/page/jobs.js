@@ -8,12 +8,12 @@ const UNFINISHED = new Set(["queued", "running"]);
 const COUNTS = ["created", "updated", "unchanged", "failed", "warnings", "deleted"];
 const SHOWN_ROWS = 50;
 
-export function makeJobs(app, which) {
+export function makeJobs(app) {
   const stopping = new AbortController();
-  const none = make("p", {}, "None yet.");
+  const none = make("p", {hidden: true}, "None yet.");
   const list = make("ul", {class: "jobs"});
   const add = (job, ended) => {
-    none.remove();
+    none.hidden = true;
     const shown = make("li", {class: "job"});
     list.prepend(shown);
     draw(app, shown, job);
@@ -24,14 +24,12 @@ export function makeJobs(app, which) {
     if (UNFINISHED.has(told.state)) return;
     forgetCounts();
     app.refreshCollections();
-    ended(told);
+    ended(told)?.catch((error) => app.say(error.message, true));
   }, stopping.signal);
-  const load = async () => {
-    try {
-      (await listJobs(which)).reverse().forEach((job) => add(job));
-    } catch (error) {
-      app.say(error.message, true);
-    }
+  const load = async (which) => {
+    const jobs = await listJobs(which);
+    none.hidden = jobs.length > 0;
+    jobs.reverse().forEach((job) => add(job));
   };
   return {node: make("div", {}, none, list), add, load, stop: () => stopping.abort()};
 }
@@ -39,6 +37,7 @@ export function makeJobs(app, which) {
 function draw(app, shown, job) {
   const {progress, state} = job;
   const open = shown.querySelector("details")?.open;
+  const focused = shown.contains(document.activeElement) && document.activeElement.localName;
   const title = job.kind === "reembed" ? `Change to model ${job.model}` : `Catalogue ${(job.source || "").split("/").at(-1)}`;
   shown.replaceChildren(
     make("div", {class: "row"}, make("span", {class: "title"}, title), make("span", {class: `badge ${state}`}, state)),
@@ -49,6 +48,7 @@ function draw(app, shown, job) {
     ...(UNFINISHED.has(state) ? [cancel(app, job)] : []),
     ...(progress.failed + progress.warnings ? [badRows(job, open)] : []),
   );
+  if (focused) shown.querySelector(focused)?.focus();
 }
 
 function bar({total, done}, state, title) {
