@@ -34,7 +34,7 @@ export function makeFacets(app) {
     const menu = event.key === "Escape" && event.target.closest("details[open]");
     if (menu) { menu.removeAttribute("open"); menu.querySelector("summary").focus(); }
   });
-  return {node, show};
+  return {node, show, stop: () => document.removeEventListener("pointerdown", away)};
 }
 
 // Fields worth filtering by, judged by the first items of a collection.

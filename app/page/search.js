@@ -22,7 +22,7 @@ export function show(app, content, place) {
   content.append(...parts.content);
   const stop = listen(app);
   update(app, place);
-  return () => { stop(); parts.gallery.stop(); parts = null; };
+  return () => { stop(); parts.gallery.stop(); parts.facets.stop(); parts = null; };
 }
 
 export function update(app, {count = 0, y = 0} = {}) {
