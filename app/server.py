@@ -9,7 +9,6 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.staticfiles import StaticFiles
 
 from app import middleware
 from app.access.gate import Gate
@@ -83,7 +82,7 @@ def _add_routes(app: FastAPI) -> None:
     searching = (search, search_batch)
     for module in (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
+    app.mount("/static", page.PageFiles(directory=page.FOLDER, check_dir=False), name="static")
 
 
 def _add_error_handlers(app: FastAPI) -> None:

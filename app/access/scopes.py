@@ -51,6 +51,7 @@ SCOPES: Mapping[str, Scope | None] = {
     f"POST {_C}/generations/{{number}}/activate": "admin",
     f"POST {_C}/generations/{{number}}/canary": "admin",
     f"DELETE {_C}/generations/{{number}}": "admin",
+    "POST /v1/mapping": "read",
     "GET /v1/jobs": "read",
     "GET /v1/jobs/{job_id}": "read",
     "GET /v1/jobs/{job_id}/events": "read",

@@ -26,6 +26,7 @@ from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
 from indexer.jobs.states import UNFINISHED
 from indexer.jobs.store import Job, JobStore
+from indexer.sources import guess_mapping
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
 
@@ -92,6 +93,12 @@ async def post_ingest(
             await to_thread.run_sync(locations.check, body.source)
         wanted = body.request(body.source)
     return await to_thread.run_sync(_submit, jobs, locations, collection.name, wanted, idempotency_key)
+
+
+@router.post("/mapping", summary="Guess a catalogue's columns", responses=problems(400, 408, 413, 415, 422))
+async def guess_columns(body: schemas.Columns) -> schemas.Mapping:
+    """What a job would guess that they hold, before the catalogue is sent."""
+    return schemas.Mapping(**asdict(guess_mapping(body.columns)))
 
 
 @router.get("/jobs", summary="List jobs", responses=problems(400, 422))

@@ -223,7 +223,12 @@ def test_the_page_may_run_only_what_is_its_own(client: TestClient) -> None:
 
 @pytest.mark.parametrize("name", [path.name for path in page.FOLDER.iterdir()] if page.FOLDER.exists() else [])
 def test_the_pages_files_are_served(client: TestClient, name: str) -> None:
-    assert client.get(f"/static/{name}").content == (page.FOLDER / name).read_bytes()
+    answer = client.get(f"/static/{name}")
+
+    assert answer.content == (page.FOLDER / name).read_bytes()
+    assert answer.headers["cache-control"] == "no-cache"  # modules of two versions do not fit together
+    unchanged = client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (unchanged.status_code, unchanged.headers["cache-control"]) == (304, "no-cache")
 
 
 @pytest.fixture
