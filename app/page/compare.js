@@ -1,6 +1,6 @@
 // What two generations find for one query, side by side, with the figures of the report.
 import {search} from "./api.js";
-import {make, number, select} from "./dom.js";
+import {make, number, scrolling, select} from "./dom.js";
 import {meter, nameOf, pictureOf} from "./gallery.js";
 
 const HITS = 12;
@@ -13,7 +13,7 @@ export function makeComparison(app, generations, reports) {
   const known = (value, other) => (names.some(([of]) => of === value) ? value : other);
   const query = make("input", {type: "search", value: state.text, "aria-label": "What both look for", placeholder: "What shall both look for?"});
   const [left, right] = [["left", names.at(-2)[0]], ["right", names.at(-1)[0]]].map(([side, other]) => select(names, known(state[side], other), {"aria-label": `Generation on the ${side}`}));
-  const figures = make("div", {class: "scroll"});
+  const figures = scrolling("Figures");
   const columns = make("div", {class: "sides"});
   const overlap = make("p", {class: "summary", role: "status"});
   const run = async () => {

@@ -36,6 +36,9 @@ export const select = (options, value, properties = {}) => {
 
 export const section = (title, ...content) => make("section", {class: "panel"}, make("h2", {}, title), ...content);
 
+// What is wider than its place is scrolled by keys, too.
+export const scrolling = (title, ...content) => make("div", {class: "scroll", tabIndex: 0, role: "region", "aria-label": title}, content);
+
 export const number = (value) => value.toLocaleString("en");
 
 export const several = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;

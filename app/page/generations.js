@@ -1,12 +1,12 @@
 // Generations: a new model beside the old one, both compared, forward and back.
 import {activate, drop, listGenerations, listJobs, listModels, reembed} from "./api.js";
 import {makeComparison} from "./compare.js";
-import {confirmed, field, make, number, section, select} from "./dom.js";
+import {confirmed, field, make, number, scrolling, section, select} from "./dom.js";
 import {makeJobs} from "./jobs.js";
 
 export async function show(app, content) {
   const {collection} = app.state;
-  const table = make("div", {class: "scroll"});
+  const table = scrolling("Generations");
   const changing = make("div");
   const jobs = makeJobs(app);
   const comparing = make("div");

@@ -1,6 +1,6 @@
 // Jobs as cards: how far they are, live, and what became of their rows.
 import {cancelJob, jobErrors, listJobs} from "./api.js";
-import {button, make, number, several, when} from "./dom.js";
+import {button, make, number, scrolling, several, when} from "./dom.js";
 import {followJob} from "./events.js";
 import {forgetCounts} from "./facets.js";
 
@@ -77,7 +77,7 @@ function cancel(app, job) {
 }
 
 function badRows(job, open) {
-  const rows = make("div", {class: "scroll"});
+  const rows = scrolling("Bad rows");
   const made = make("details", {class: "bad"}, make("summary", {}, "Bad rows"), rows);
   made.addEventListener("toggle", async () => {
     if (!made.open || rows.childElementCount) return;

@@ -1,7 +1,7 @@
 // A catalogue in three steps: which one, what its columns hold, how it is taken in.
 import {guessMapping, ingestFile, ingestSource} from "./api.js";
 import {readHead} from "./columns.js";
-import {field, make, select, several} from "./dom.js";
+import {field, make, scrolling, select, several} from "./dom.js";
 
 const ROLES = [["id", "Id"], ["image", "Picture"], ["text", "Text"]];
 const NONE = "";
@@ -111,6 +111,6 @@ async function drawMapping(node, file) {
   return chosen;
 }
 
-const preview = ({columns, rows}) => make("div", {class: "scroll", tabIndex: 0, role: "region", "aria-label": "First rows"}, make("table", {},
+const preview = ({columns, rows}) => scrolling("First rows", make("table", {},
   make("caption", {}, `The first ${several(rows.length, "row")}`), make("thead", {}, make("tr", {}, columns.map((column) => make("th", {scope: "col"}, column)))),
   make("tbody", {}, rows.map((row) => make("tr", {}, row.map((cell) => make("td", {}, cell)))))));

@@ -183,7 +183,7 @@ def test_a_key_is_asked_for_from_the_first_one_on_and_ends_at_once(client: TestC
 def test_health_the_page_and_the_documentation_need_no_key(client: TestClient, make: Make) -> None:
     make("read")
 
-    paths = ("/healthz", "/readyz", "/", "/static/app.js", "/docs", "/openapi.json")
+    paths = ("/healthz", "/readyz", "/", "/static/main.js", "/docs", "/openapi.json")
 
     assert {path: client.get(path).status_code for path in paths} == dict.fromkeys(paths, 200)
 

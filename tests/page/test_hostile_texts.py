@@ -12,6 +12,7 @@ from tests.page.conftest import Seen, item_of
 MARKUP = "<img src=x onerror=hacked=1><script>hacked=1</script>"
 QUOTED = "\"'><svg onload=hacked=1>"
 LINK = "javascript:hacked=1"
+BRAND = "<svg onload=hacked=1>"  # short enough for a filter's menu
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def collection(url: str, shop: Path) -> Iterator[str]:
     row = dict(zip(("id", "title", "price", "image"), (QUOTED, MARKUP, "5", "images/0005.jpg"), strict=True))
     item = item_of(row, shop)
     item["metadata"] = {
-        "brand": MARKUP,
+        "brand": BRAND,
         MARKUP: QUOTED,
         "url": LINK,
         "nested": {MARKUP: [MARKUP]},
@@ -47,7 +48,7 @@ def test_the_policy_stops_what_got_in(seen: Seen) -> None:
     page.evaluate("document.head.append(Object.assign(document.createElement('script'), {textContent: 'hacked = 1'}))")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">styled</p>')")
 
-    page.wait_for_function("document.querySelector('img[src=x]').complete")
+    expect(page.locator("img[src=x]")).to_have_js_property("complete", True)
     assert page.evaluate("typeof hacked") == "undefined"
     assert len([fault for fault in seen.faults if "Content Security Policy" in fault]) == 3
     seen.faults.clear()
@@ -57,8 +58,8 @@ def test_in_the_gallery_the_filters_and_close_up(seen: Seen, collection: str) ->
     page = seen.go(f"/?c={collection}")
     expect(page.get_by_text(MARKUP, exact=True).first).to_be_visible()
     page.get_by_role("group", name="Filters").get_by_text("Brand").click()
-    page.get_by_role("group", name="Brand").get_by_text(MARKUP).click()
-    expect(page.get_by_role("button", name=f"Remove the filter {MARKUP}")).to_be_visible()
+    page.get_by_role("group", name="Brand").get_by_text(BRAND, exact=True).click()
+    expect(page.get_by_role("button", name=f"Remove the filter {BRAND}")).to_be_visible()
     page.get_by_label("Search by text").fill(MARKUP)
     page.keyboard.press("Enter")
     expect(page.locator(".summary")).to_contain_text(f"“{MARKUP}”")
@@ -76,7 +77,7 @@ def test_in_the_address(seen: Seen, collection: str) -> None:
         f'/?c={collection}&q={MARKUP}&item={QUOTED}&t=0.5:{MARKUP}&i=-1:{LINK}&filter={{"{MARKUP}":"{MARKUP}"}}'
     )
 
-    expect(page.locator(".chip").first).to_be_visible()
+    expect(page.locator(".chip.set")).to_be_visible()
     expect(page.locator(".gallery")).to_have_attribute("aria-busy", "false")
     assert_unharmed(page)
 
