@@ -2,6 +2,7 @@
 import {askForKey, authorization, key} from "./key.js";
 
 const failed = (answer, status) => {
+  if (status === 401) return Object.assign(new Error("This takes a key that the server knows."), {status});
   const fields = (answer.errors || []).map(({pointer, detail}) => `${pointer.slice(1)}: ${detail}`).join("; ");
   const told = fields && !answer.detail?.includes(fields) ? ` (${fields})` : "";
   return Object.assign(new Error(`${answer.detail || answer.title || `The server answered with status ${status}`}${told}`), {status, type: answer.type});

@@ -2,6 +2,7 @@
 import {link, read, write} from "./address.js";
 import {listCollections} from "./api.js";
 import {number} from "./dom.js";
+import {askForKey, key} from "./key.js";
 import {bringsFiles} from "./pictures.js";
 import * as search from "./search.js";
 
@@ -48,6 +49,7 @@ const app = {
     const unknown = names.has(app.state.collection) ? [] : [new Option(app.state.collection, app.state.collection)];
     $("collection").replaceChildren(...unknown, ...collections.map(({name, items}) => new Option(`${name} (${number(items)})`, name)));
     $("collection").value = app.state.collection;
+    $("key").hidden = !key();
     return collections;
   },
 };
@@ -115,5 +117,14 @@ addEventListener("popstate", (event) => {
 });
 $("collection").addEventListener("change", (event) =>
   app.go({collection: event.target.value, item: "", filter: {}, terms: app.state.terms.filter(({text}) => text), left: "", right: ""}));
-app.refreshCollections();
-show(history.state || {});
+$("key").addEventListener("click", async () => {
+  if (await askForKey("Another key for this tab.")) begin();
+});
+
+// A key may be for other collections than the one that is shown where none is named.
+async function begin() {
+  show(history.state || {});
+  const names = (await app.refreshCollections()).map(({name}) => name);
+  if (names.length && !names.includes(app.state.collection) && !new URLSearchParams(location.search).has("c")) app.go({collection: names[0]}, {replace: true});
+}
+begin();

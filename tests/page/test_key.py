@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import expect
 
+from indexer.stores.database import Database
+from indexer.stores.keys import KeyStore, NewKey
 from tests.e2e.conftest import spawn, wait_until_ready
 from tests.page.conftest import Open, fill
 
@@ -14,8 +17,12 @@ KEY = "the-key-of-this-test"
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, shop: Path) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("locked")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("locked")
+
+
+@pytest.fixture(scope="module")
+def locked(folder: Path, shop: Path) -> Iterator[str]:
     (folder / "sightline.toml").write_text(f'api_key = "{KEY}"\n')
     log = folder / "server.log"
     process = spawn(log, "serve", "--port", 0, "--data-dir", folder / "data")
@@ -72,5 +79,32 @@ def test_without_a_key_the_page_says_so(open_page: Open, locked: str) -> None:
     expect(page.get_by_role("dialog", name="Key")).to_be_visible()
     page.keyboard.press("Escape")
 
-    expect(page.locator(".end").get_by_role("alert")).to_contain_text("Authorization")
+    expect(page.locator(".end").get_by_role("alert")).to_contain_text("This takes a key")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("dialog", name="Key")).to_be_visible()
     seen.faults.clear()
+
+
+def test_a_key_for_other_collections_begins_with_one_of_them_and_gives_way_to_another_key(
+    open_page: Open, locked: str, folder: Path
+) -> None:
+    database = Database(folder / "data" / "catalogue.db")
+    _, narrow = KeyStore(database).create(NewKey("", ("read",), ("shop*",)))
+    database.close()
+    httpx.put(f"{locked}/v1/collections/shop-1", json={}, headers={"Authorization": f"Bearer {KEY}"}).raise_for_status()
+    seen = open_page(locked)
+    page = seen.go("/?q=red+dress")
+    dialog = page.get_by_role("dialog", name="Key")
+    dialog.get_by_label("Key").fill(narrow)
+    dialog.get_by_label("Key").press("Enter")
+    expect(page.locator("#collection").locator("option:checked")).to_have_text("shop-1 (0)")
+    expect(page.locator(".summary")).to_contain_text("Nothing found")
+
+    page.get_by_role("button", name="Key").click()
+    dialog.get_by_label("Key").fill(KEY)
+    dialog.get_by_role("button", name="Continue").click()
+
+    expect(page.locator("#collection").locator("option")).to_have_text([re.compile("^default"), "shop-1 (0)"])
+    page.locator("#collection").select_option("default")
+    expect(page.locator(".gallery img.there").first).to_be_visible()
+    seen.faults.clear()  # the console tells of the refusals
