@@ -6,7 +6,7 @@ from starlette.types import Scope as AsgiScope
 
 from app.access.quotas import Quotas, Unit
 from app.errors import Forbidden
-from indexer.stores.keys import ANY, Key, Scope, names_of
+from indexer.stores.keys import ANY, Key, Scope
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Caller:
         """Raise `Forbidden` unless its key has a scope."""
         self.needed = scope
         if self.key is not None and scope not in self.key.scopes:
-            raise Forbidden(f"this needs a key with the scope {scope}; yours has {names_of(self.key.scopes)}")
+            raise Forbidden(f"this needs a key with the scope {scope}; yours has {', '.join(self.key.named_scopes)}")
 
     def require_collection(self, name: str) -> None:
         """Raise `Forbidden` unless its key is for a collection; whether there is one of that name is not told."""

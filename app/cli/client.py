@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
 NO_CONTENT = 204
+UNAUTHORIZED = 401
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -127,6 +128,8 @@ def _accepted(response: "httpx.Response") -> "httpx.Response":
         detail = f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
         problem, detail = {}, f"the server answered with status {response.status_code}"
+    if response.status_code == UNAUTHORIZED:
+        detail = f"the server wants a key, by --api-key or SIGHTLINE_API_KEY: {detail}"
     raise RequestRefused(response.status_code, detail, problem)
 
 

@@ -41,7 +41,7 @@ def create(
     settings = load_settings(data_dir=data_dir)
     with _keys(settings, create=True) as keys:
         key, secret = keys.create(new)
-    _note(settings, "keys create", f"{key.id} {','.join(sorted(key.scopes))} {','.join(key.patterns)}")
+    _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
     if as_json:
         print_json(_document(key) | {"key": secret})
         return
@@ -122,7 +122,7 @@ def _document(key: "Key") -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
-        "scopes": sorted(key.scopes),
+        "scopes": key.named_scopes,
         "collections": list(key.patterns),
         "state": key.fault(now) or "valid",
         **times,

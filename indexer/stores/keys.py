@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,11 @@ class Key:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+    @property
+    def named_scopes(self) -> list[Scope]:
+        """Its scopes, in the order in which people read them."""
+        return [scope for scope in SCOPES if scope in self.scopes]
 
     def covers(self, collection: str) -> bool:
         """Whether a collection is one of those it is for."""
@@ -180,8 +185,3 @@ def _key(row: Row[Any]) -> Key:
         row.expires_at,
         row.revoked_at,
     )
-
-
-def names_of(scopes: Iterable[str]) -> str:
-    """Scopes as people read them."""
-    return ", ".join(scope for scope in SCOPES if scope in scopes)

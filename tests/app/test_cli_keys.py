@@ -34,7 +34,7 @@ def test_keys_can_be_made_before_the_first_start(run: Run, settings: Settings, e
 
     with client_of(settings, encoder) as client:
         assert models(client, made["key"]) == 200
-    assert made["scopes"] == ["admin", "read"]
+    assert made["scopes"] == ["read", "admin"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,15 @@ def test_a_key_that_is_not_there_cannot_be_revoked(run: Run) -> None:
     run("keys", "create", "--data-dir", "data")
 
     assert "no key 'abc'" in run("keys", "revoke", "abc", "--data-dir", "data").err
+
+
+def test_commands_that_lack_a_key_say_how_to_give_it(run: Run, settings: Settings, server_url: str) -> None:
+    run("keys", "create", "--data-dir", settings.data_dir)
+
+    ran = run("jobs", "list", "--url", server_url)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "--api-key or SIGHTLINE_API_KEY" in ran.err
 
 
 def test_without_admin_actions_the_audit_log_is_empty(run: Run) -> None:
