@@ -221,8 +221,9 @@ def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool)
     path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
     if with_query and scope["query_string"]:
         path += "?" + scope["query_string"].decode("ascii", "replace")
-    fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1)}
-    access.info("%(method)s %(path)s %(status)d %(ms).1f ms", fields, extra={"fields": fields})
+    by = getattr(scope.get("caller"), "name", None) or (scope.get("client") or ("unknown",))[0]
+    fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1), "by": by}
+    access.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from fastapi.testclient import TestClient
 from app.logs import JsonFormatter, TextFormatter, request_id
 from app.settings import Settings
 from app.state import Resources
+from indexer.stores.database import Database
+from indexer.stores.keys import KeyStore, NewKey
 from tests.app.conftest import ITEMS, SEARCH, SEARCH_BATCH, client_of
 from tests.fakes import FakeEncoder
 
@@ -98,6 +101,21 @@ def test_no_line_tells_what_was_looked_for(
     assert len(caplog.records) >= 8
     assert not [record for record in caplog.records if "secret" in JsonFormatter().format(record)]
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
+def test_a_line_of_a_request_tells_who_sent_it(
+    settings: Settings, encoder: FakeEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sightline.access")
+    with client_of(settings, encoder) as client:
+        client.get("/v1/models")
+        with closing(Database(settings.data_dir / "catalogue.db")) as database:
+            key, secret = KeyStore(database).create(NewKey("", ("read",)))
+        client.get("/v1/models", headers={"Authorization": f"Bearer {secret}"})
+        client.get("/v1/models")
+
+    by = [record.__dict__["fields"]["by"] for record in caplog.records if record.name == "sightline.access"]
+    assert by == ["testclient", key.id, "testclient"]
 
 
 def test_a_slow_search_is_logged_with_its_plan(
