@@ -54,9 +54,10 @@ endef
 # Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all.
 locks:
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu -o requirements/cpu.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev -c requirements/cpu.txt -o requirements/dev.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
-	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu -o requirements/gpu.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel -c requirements/cpu.txt -o requirements/otel.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev -c requirements/cpu.txt -o requirements/dev.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
+	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu --extra otel -o requirements/gpu.txt
 
 clean:
 	rm -rf $(VENV) .venv-train

@@ -11,11 +11,13 @@ from urllib.parse import quote, unquote
 from fastapi import Depends, Path, Request
 from pydantic import BeforeValidator
 
+from app.access.caller import Caller, caller_of
 from app.errors import blame
 from app.schemas.base import MAX_ID_LENGTH
 from app.state import Resources
 from indexer.collection import Collection
 from indexer.collections import Collections
+from indexer.errors import JobNotFound
 from indexer.fetching.images import load_image
 from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
@@ -51,6 +53,11 @@ async def _locations(request: Request) -> Locations:
     return _of(request).locations
 
 
+async def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
+TheCaller = Annotated[Caller, Depends(_caller)]
 TheResources = Annotated[Resources, Depends(_resources)]
 TheCollections = Annotated[Collections, Depends(_collections)]
 TheStore = Annotated[ModelStore, Depends(_store)]
@@ -58,8 +65,11 @@ TheJobs = Annotated[Jobs, Depends(_jobs)]
 TheLocations = Annotated[Locations, Depends(_locations)]
 
 
-def _job(job_id: str, jobs: TheJobs) -> Job:
-    return jobs.get(job_id)
+def _job(job_id: str, jobs: TheJobs, caller: TheCaller) -> Job:
+    job = jobs.get(job_id)
+    if not caller.covers(job.collection):
+        raise JobNotFound(f"no job {job_id!r}; GET /v1/jobs lists them")
+    return job
 
 
 TheJob = Annotated[Job, Depends(_job)]
@@ -90,21 +100,24 @@ TheCollection = Annotated[Collection, Depends(_collection)]
 class ImageLoader:
     """Gives the bytes that an image string of a request refers to."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, caller: Caller) -> None:
         self._limits, self._fetcher = resources.settings.image_limits, resources.fetcher
+        self._caller = caller
 
     def __call__(self, reference: str, pointer: str) -> bytes:
         """Load a `data:` URI or an URL.
 
         Raises:
             FieldFault: It is neither, leads to a forbidden place, or gives no picture of allowed size.
+            RateLimited: The caller has had too many pictures in the last minute.
         """
+        self._caller.take("pictures")
         with blame(pointer):
             return load_image(reference, self._limits, pointer=pointer, fetcher=self._fetcher)
 
 
 async def _load_image(request: Request) -> ImageLoader:
-    return ImageLoader(_of(request))
+    return ImageLoader(_of(request), caller_of(request.scope))
 
 
 LoadImage = Annotated[ImageLoader, Depends(_load_image)]

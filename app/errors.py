@@ -5,7 +5,12 @@ RequestError            what only the HTTP face can find wrong
 ├── MediaTypeUnsupported    the body is of a type that this route does not read
 ├── BodyTooLarge            the body has more bytes than the settings allow
 ├── BatchTooLarge           more items or inputs in one request than the settings allow
+├── BodyTooSlow             the body stopped coming, or comes by the drop
 ├── Unauthorized            no API key, or a wrong one
+├── Forbidden               the API key is not for this
+├── OriginForbidden         a page of another site sent it
+├── HostUnknown             it was sent to a name that is not this server's
+├── RateLimited             more in a minute than one key may
 ├── DimensionsUnsupported   embeddings of another length than the model's
 ├── TokensUnsupported       token ids where a text is expected
 └── NotReady                something that serving needs is missing
@@ -21,6 +26,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from app.schemas.problem import FieldError, Problem
 from indexer import errors as indexer_errors
@@ -60,8 +66,32 @@ class BatchTooLarge(RequestError):
     """More items or inputs in one request than the settings allow."""
 
 
+class BodyTooSlow(RequestError):
+    """The body stopped coming, or comes by the drop."""
+
+
 class Unauthorized(RequestError):
     """No API key, or a wrong one."""
+
+
+class Forbidden(RequestError):
+    """The API key is not for this."""
+
+
+class OriginForbidden(RequestError):
+    """A page of another site sent it."""
+
+
+class HostUnknown(RequestError):
+    """It was sent to a name that is not this server's."""
+
+
+class RateLimited(RequestError):
+    """More in a minute than one key may."""
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class DimensionsUnsupported(RequestError):
@@ -81,7 +111,12 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     MediaTypeUnsupported: (415, "media-type-unsupported"),
     BodyTooLarge: (413, "body-too-large"),
     BatchTooLarge: (422, "batch-too-large"),
+    BodyTooSlow: (408, "body-too-slow"),
     Unauthorized: (401, "unauthorized"),
+    Forbidden: (403, "forbidden"),
+    OriginForbidden: (403, "origin-forbidden"),
+    HostUnknown: (421, "host-unknown"),
+    RateLimited: (429, "rate-limited"),
     DimensionsUnsupported: (400, "dimensions-unsupported"),
     TokensUnsupported: (400, "tokens-unsupported"),
     NotReady: (503, "not-ready"),
@@ -97,6 +132,7 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.GenerationIncomplete: (409, "generation-incomplete"),
     indexer_errors.GenerationNotFound: (404, "generation-not-found"),
     indexer_errors.GenerationUnfit: (409, "generation-unfit"),
+    indexer_errors.ModelAbsent: (409, "model-absent"),
     indexer_errors.OriginalChanged: (409, "original-changed"),
     indexer_errors.UrlForbidden: (422, "url-forbidden"),
     indexer_errors.FetchFailed: (422, "fetch-failed"),
@@ -118,6 +154,8 @@ STATUS_AND_TYPE: Mapping[type[Exception], tuple[int, str]] = {
     indexer_errors.JobConflict: (409, "job-conflict"),
     indexer_errors.JobFinished: (409, "job-finished"),
     indexer_errors.DeletesUnconfirmed: (409, "deletes-unconfirmed"),
+    indexer_errors.KeyInvalid: (422, "key-invalid"),
+    indexer_errors.KeyNotFound: (404, "key-not-found"),
     indexer_errors.RuleNotFound: (404, "rule-not-found"),
     indexer_errors.RuleInvalid: (422, "rule-invalid"),
     indexer_errors.ItemRejected: (422, "item-rejected"),
@@ -168,6 +206,12 @@ def error_pointer(error: Exception) -> str | None:
 
 ProblemError = IndexerError | ModelError | RequestError
 
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},  # what else comes of the body is not waited for
+    503: {"Retry-After": "5"},
+    507: {"Retry-After": "30"},
+}
 _WORDS = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
 
 
@@ -185,10 +229,21 @@ def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
 
+class ProblemResponse(JSONResponse):
+    """A response that carries a problem document; who measures the request finds its type in the scope."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.model_dump(mode="json", exclude_none=True), problem.status, headers, MEDIA_TYPE)
+        self._type = problem.type
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["problem"] = self._type
+        await super().__call__(scope, receive, send)
+
+
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """A response that carries a problem document."""
-    content = problem.model_dump(mode="json", exclude_none=True)
-    return JSONResponse(content, problem.status, headers, MEDIA_TYPE)
+    return ProblemResponse(problem, headers)
 
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:
@@ -200,8 +255,12 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         problem = problem_of(error)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}, 507: {"Retry-After": "30"}}
-    return problem_response(problem, headers.get(problem.status))
+    return problem_response(problem, getattr(error, "headers", None) or _HEADERS.get(problem.status))
+
+
+def refusal(error: RequestError) -> JSONResponse:
+    """The answer to a request that gets no further than the middleware."""
+    return problem_response(problem_of(error), error.headers or _HEADERS.get(error.status_code))
 
 
 async def answer_http_exception(request: Request, error: Exception) -> JSONResponse:

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
+from app.access.caller import caller_of
 from app.errors import JsonInvalid
 from app.schemas.base import JsonObject
 from app.strict_json import parse_json
@@ -31,6 +32,8 @@ async def read_body(request: Request, model: type[_Body], json_fields: frozenset
     """
     if is_form(request):
         fields, image = await _read_form(request, json_fields)
+        if image is not None:
+            caller_of(request.scope).take("pictures")
     else:
         fields, image = await request.json(), None
     return await to_thread.run_sync(check_body, model, fields), image

@@ -1,15 +1,10 @@
 """Prometheus metrics of one app, in a registry of its own."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
-from typing import get_args
+from collections.abc import Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 
-from indexer.collections import Collections
-from models.encoder import DualEncoder
+from app.errors import STATUS_AND_TYPE
 from models.lanes import Lane
 from models.query_cache import Tower
 
@@ -18,13 +13,19 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 
 class Metrics:
-    """Counts requests and their time by route; reads the catalogue's size when asked."""
+    """Counts requests, their time by route, and their problems."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "sightline_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
         )
+        self._problems = Counter(
+            "sightline_problems", "Requests answered with a problem document.", ("type",), registry=self._registry
+        )
+        for _, kind in STATUS_AND_TYPE.values():  # from 0, else the first of its kind would be no increase
+            self._problems.labels(kind)
         self._seconds = Histogram(
             "sightline_request_seconds",
             "Time from the request to the end of its response.",
@@ -38,16 +39,13 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def render(self, collections: Collections, batches: "Batches", opened: Iterable[DualEncoder]) -> bytes:
-        """All metrics in Prometheus' text format.
+    def count_problem(self, kind: str) -> None:
+        """Count a request that was answered with a problem of this type."""
+        self._problems.labels(kind).inc()
 
-        Args:
-            opened: The models in memory.
-        """
-        sizes = CollectorRegistry()
-        sizes.register(_Sizes(collections))
-        sizes.register(_Queues(opened))
-        return generate_latest(self._registry) + generate_latest(batches.registry) + generate_latest(sizes)
+    def render(self, *others: CollectorRegistry) -> bytes:
+        """All metrics in Prometheus' text format, with those of other registries."""
+        return b"".join(map(generate_latest, (self._registry, *others)))
 
 
 class Batches:
@@ -83,31 +81,3 @@ class Batches:
         self._rows.labels(tower, lane).observe(rows)
         for seconds in waits:
             self._waits.labels(tower, lane).observe(seconds)
-
-
-class _Queues(Collector):
-    def __init__(self, opened: Iterable[DualEncoder]) -> None:
-        self._opened = opened
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        waiting = GaugeMetricFamily("sightline_batch_waiting", "Rows that wait for a tower.", labels=("tower", "lane"))
-        towers = [{"image": encoder.images, "text": encoder.texts} for encoder in self._opened]
-        for tower, lane in product(get_args(Tower), get_args(Lane)):
-            waiting.add_metric((tower, lane), sum(batchers[tower].waiting(lane) for batchers in towers))
-        yield waiting
-
-
-class _Sizes(Collector):
-    def __init__(self, collections: Collections) -> None:
-        self._collections = collections
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        items = GaugeMetricFamily("sightline_items", "Items stored.", labels=("collection",))
-        vectors = GaugeMetricFamily("sightline_vectors", "Vectors searched.", labels=("collection", "modality"))
-        memory = GaugeMetricFamily("sightline_index_bytes", "Memory of the index.", labels=("collection",))
-        for info in self._collections.infos():
-            items.add_metric((info.name,), info.items)
-            memory.add_metric((info.name,), info.index.memory_bytes)
-            for modality, count in info.vectors.items():
-                vectors.add_metric((info.name, modality), count)
-        yield from (items, vectors, memory)

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from app.access.scopes import SCOPES
 from app.errors import MEDIA_TYPE
 from app.schemas.items import ItemBody
 from app.schemas.jobs import IngestBody, RowReport
@@ -17,12 +18,16 @@ _REFERENCE = "#/components/schemas/{model}"
 
 _MEANINGS = {
     400: "Not a request that can be read.",
-    401: "No API key, or a wrong one.",
+    401: "No API key, or one that is unknown, expired or revoked.",
+    403: "The API key lacks the scope, or is for other collections; or a page of another site sent it.",
     404: "No such collection, generation, item, watch rule or model.",
     409: "In conflict with what is there.",
     413: "The body or a picture is too large.",
+    408: "The body came too slowly.",
     415: "The body is of a type that is not read here.",
     422: "A field is wrong; `errors` names it.",
+    421: "Sent to a name that is not this server's.",
+    429: "More in a minute than this key may; again after `Retry-After` seconds.",
     507: "The disk is full or cannot be written to; nothing of the request is stored.",
     503: "Something that serving needs is missing; try again after `Retry-After` seconds.",
 }
@@ -33,8 +38,10 @@ def problems(*statuses: int) -> Responses:
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted(statuses)}
 
 
-READING = problems(401, 404, 422)
-ASKING = problems(400, 401, 404, 413, 415, 422, 503)
+AT_THE_GATE = problems(401, 403, 421, 429)
+"""What every operation answers with that is not open to all; and what one whose body is read, besides."""
+READING = problems(404, 422)
+ASKING = problems(400, 404, 408, 413, 415, 422, 503)
 WRITING = ASKING | problems(507)
 
 
@@ -47,13 +54,13 @@ class SightlineAPI(FastAPI):
             document = get_openapi(
                 title=self.title, version=self.version, description=self.description, routes=self.routes
             )
-            for operations in document["paths"].values():
-                for operation in operations.values():
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
+                    _declare_access(operation, SCOPES.get(f"{method.upper()} {path}", "admin"))
                     _declare_problems(operation["responses"])
             for model in (ItemBody, IngestBody, RowReport):
                 _declare_schema(document["components"]["schemas"], model)
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            document["security"] = [{"key": []}, {}]  # a server without a key asks for none
             self.openapi_schema = document
         return self.openapi_schema
 
@@ -67,6 +74,16 @@ def _declare_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:
     schema = model.model_json_schema(ref_template=_REFERENCE)
     schemas.update(schema.pop("$defs", {}))
     schemas[model.__name__] = schema
+
+
+def _declare_access(operation: dict[str, Any], scope: str | None) -> None:
+    if scope is None:
+        operation["security"] = []
+        return
+    operation["security"] = [{"key": [scope]}, {}]  # a server without a key asks for none
+    for status, response in AT_THE_GATE.items():
+        described = {"description": response["description"], "content": {MEDIA_TYPE: {"schema": refer_to(Problem)}}}
+        operation["responses"].setdefault(str(status), described)
 
 
 def _declare_problems(responses: dict[str, Any]) -> None:

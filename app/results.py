@@ -52,8 +52,8 @@ def _rest(result: types.SearchResult, options: schemas.SearchOptions) -> str:
     rest += ',"truncated":true' if result.truncated else ',"truncated":false'
     if "explain" in options.include:
         rest += f',"plan":{_json(result.plan._asdict())}'
-    embed, search, total = result.took
-    return f'{rest},"took_ms":{{"embed":{embed:.3f},"search":{search:.3f},"total":{total:.3f}}}'
+    took = ",".join(f'"{part}":{milliseconds:.3f}' for part, milliseconds in result.took._asdict().items())
+    return f'{rest},"took_ms":{{{took}}}'
 
 
 def _json(value: Any) -> str:

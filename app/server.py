@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 
 from app import middleware
+from app.access.gate import Gate
 from app.departures import NoticeDepartures
 from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
@@ -39,6 +41,14 @@ from indexer.errors import IndexerError
 from models.errors import ModelError
 
 DESCRIPTION = "Search a catalogue of pictures and texts by meaning. Errors are RFC 9457 problem documents."
+
+_CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "PUT", "POST", "DELETE"),
+    "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-ID"),
+    "expose_headers": ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"),
+    "max_age": 3600,
+}
+"""What listed sites may send and read; no cookies, as there are none."""
 
 
 def create_app(settings: Settings, open_encoder: OpenEncoder | None = None) -> FastAPI:
@@ -72,7 +82,7 @@ def _add_routes(app: FastAPI) -> None:
     searching = (search, search_batch)
     for module in (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
-    app.mount("/static", StaticFiles(directory=page.FOLDER, check_dir=False), name="static")
+    app.mount("/static", page.PageFiles(directory=page.FOLDER, check_dir=False), name="static")
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -87,10 +97,18 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     app.add_middleware(NoticeDepartures)  # the last one added is the outermost
     app.add_middleware(middleware.KeepEncodedPaths)
     app.add_middleware(
-        middleware.LimitBody, max_bytes=settings.max_body_bytes, max_catalogue_bytes=settings.max_catalogue_bytes
+        middleware.LimitBody,
+        max_bytes=settings.max_body_bytes,
+        max_catalogue_bytes=settings.max_catalogue_bytes,
+        timeout_s=settings.body_timeout_s,
     )
-    if settings.api_key:
-        app.add_middleware(middleware.RequireKey, key=settings.api_key.get_secret_value())
-    app.add_middleware(middleware.SecureHeaders)
-    app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics)
+    app.add_middleware(Gate, settings=settings)
+    if settings.allowed_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
+    if settings.otlp_endpoint:
+        from app.tracing import TraceRequests  # of packages that only those have who want them
+
+        app.add_middleware(TraceRequests)
+    app.add_middleware(middleware.SecureHeaders, embeddable=bool(settings.allowed_origins))
+    app.add_middleware(middleware.MeasureRequests, metrics=app.state.metrics, log_queries=settings.log_queries)
     app.add_middleware(middleware.RequestId)

@@ -72,13 +72,67 @@ class Settings(BaseSettings):
         "tenth of them. A quarter of the machine's memory when left out.",
     )
     api_key: SecretStr | None = Field(
-        default=None, min_length=16, description="Key that every request to the API must carry as a bearer token."
+        default=None, min_length=16, description="A key with all scopes, beside those of `sightline keys`."
     )
     allow_anonymous: bool = Field(
         default=False, description="Serve on other addresses than loopback without a key: anyone can then write."
     )
-    shutdown_timeout_s: int = Field(
-        default=10, ge=0, description="Seconds that running requests get to end after SIGTERM."
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Names under which requests may reach the server; on loopback without a key only this machine's "
+        "own when left out, else any.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Sites whose pages may call the API from a browser, e.g. https://shop.example.",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(), description="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, e.g. 10.0.0.5."
+    )
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, description="Requests of one key, or of one address without a key; no limit when left out."
+    )
+    pictures_per_minute: int | None = Field(
+        default=None, ge=1, description="Pictures that one key may have embedded; no limit when left out."
+    )
+    rows_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Items, searches and inputs in batch requests of one key; no limit when left out.",
+    )
+    header_timeout_s: int = Field(default=10, ge=1, description="Seconds within which a request's headers must come.")
+    body_timeout_s: int = Field(
+        default=30, ge=1, description="Seconds waited for a request's body, and one more for each KiB that has come."
+    )
+    shutdown_delay_s: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds after SIGTERM in which requests are still taken while /readyz says no, so that a load "
+        "balancer sends no more.",
+    )
+    shutdown_timeout_s: int = Field(default=10, ge=0, description="Seconds that running requests then get to end.")
+    min_free_bytes: int = Field(
+        default=256 * 2**20,
+        ge=0,
+        description="Free bytes on the data folder's disk below which uploads are refused and jobs wait.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="How the log is written to stderr: lines for people, or a JSON object a line."
+    )
+    log_queries: bool = Field(
+        default=False,
+        description="Write what follows the `?` of addresses to the log, too: search texts are there.",
+    )
+    slow_search_ms: int = Field(
+        default=1000,
+        ge=0,
+        description="Searches that take so many milliseconds are logged with their plan, without what they look for.",
+    )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="Address of an OpenTelemetry collector that takes traces by HTTP, e.g. http://127.0.0.1:4318; "
+        "needs the extra `otel`.",
     )
 
     @property

@@ -1,17 +1,20 @@
 """What a running server holds."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from anyio import CapacityLimiter
 
+from app.access.audit import AuditLog
 from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
 from app.metrics import Batches
+from app.searches import Searches
 from app.settings import Settings
 from indexer.collections import Collections
+from indexer.disk import Disk
 from indexer.fetching.fetcher import Fetcher
 from indexer.fetching.objects import ObjectStores
 from indexer.index.hardware import Hardware
@@ -23,9 +26,14 @@ from indexer.jobs.runner import Jobs
 from indexer.reembed.job import KIND as REEMBED
 from indexer.reembed.job import ReembedJob
 from indexer.rules.webhooks import Webhooks
+from indexer.stores.keys import KeyRing
 from indexer.stores.url_versions import UrlVersions
+from indexer.types import ObserveSearches
 from models.lanes import Lanes
 from models.store import ModelStore
+
+if TYPE_CHECKING:
+    from app.tracing import Tracing
 
 REPORTS = 4
 """Reports on quality that are made or waited for at a time; further requests wait without a thread."""
@@ -44,6 +52,7 @@ class Resources:
     settings: Settings
     store: ModelStore
     batches: Batches
+    searches: Searches
     encoders: Encoders
     open_encoder: OpenEncoder
     collections: Collections
@@ -51,6 +60,9 @@ class Resources:
     jobs: Jobs
     locations: Locations
     load_picture: PictureLoader
+    keys: KeyRing
+    audit: AuditLog
+    tracing: "Tracing | None"
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
     explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
     selecting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SELECTIONS))
@@ -72,16 +84,27 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     """
     return_freed_memory()
     store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
+    searches, disk = Searches(settings.slow_search_ms), Disk(settings.data_dir, settings.min_free_bytes)
     encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
     hardware = Hardware.of(settings.index_memory_bytes, settings.device)
     objects, fetcher = ObjectStores(settings.ingest_roots), Fetcher(settings.url_ranges)
     spool = settings.data_dir / "spool"
-    locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes)
-    with Collections(
-        settings.data_dir, encoder_of, settings.image_limits, settings.model, hardware, lanes
-    ) as collections:
+    locations = Locations(spool, settings.ingest_roots, fetcher, objects, settings.max_catalogue_bytes, disk)
+    with (
+        _open_tracing(settings) as tracing,
+        Collections(
+            settings.data_dir,
+            encoder_of,
+            settings.image_limits,
+            settings.model,
+            hardware,
+            lanes,
+            _both(searches.observe, tracing.observe) if tracing else searches.observe,
+            disk,
+        ) as collections,
+    ):
         versions = UrlVersions(collections.database)
         pictures = PictureLoader(fetcher, objects, collections.originals, versions, settings.image_limits)
         ingest = IngestJob(locations, pictures, pictures.remember)
@@ -95,10 +118,39 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         )
         reembed.sweep(jobs.store.begun(REEMBED))
         locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
-        with Webhooks(collections.database, fetcher.post), jobs, fetcher:
+        with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(
-                    settings, store, batches, encoders, encoder_of, collections, fetcher, jobs, locations, pictures
+                    settings,
+                    store,
+                    batches,
+                    searches,
+                    encoders,
+                    encoder_of,
+                    collections,
+                    fetcher,
+                    jobs,
+                    locations,
+                    pictures,
+                    keys,
+                    AuditLog(settings.data_dir),
+                    tracing,
                 )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows
+
+
+def _open_tracing(settings: Settings) -> AbstractContextManager["Tracing | None"]:
+    if settings.otlp_endpoint is None:
+        return nullcontext()
+    from app.tracing import open_tracing
+
+    return open_tracing(settings.otlp_endpoint)
+
+
+def _both(one: ObserveSearches, other: ObserveSearches) -> ObserveSearches:
+    def observe(*told: Any) -> None:
+        one(*told)
+        other(*told)
+
+    return observe

@@ -9,9 +9,9 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
+from app.access.scopes import GuardedRoute
 from app.errors import JsonInvalid, MediaTypeUnsupported
 
 _SMALL_BYTES = 65_536
@@ -42,7 +42,7 @@ class StrictRequest(Request):
         return self._json
 
 
-class StrictRoute(APIRoute):
+class StrictRoute(GuardedRoute):
     """A route that reads its body by `StrictRequest`, and only if it is JSON or a form."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

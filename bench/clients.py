@@ -40,7 +40,7 @@ class Answers(NamedTuple):
 
 def request(path: str, body: bytes, content_type: str = JSON, method: str = "POST") -> bytes:
     """A whole request."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 
 

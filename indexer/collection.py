@@ -44,6 +44,7 @@ from indexer.types import (
     Item,
     Modality,
     NewItem,
+    ObserveSearches,
     Outcome,
     Representative,
     SearchOutcome,
@@ -81,9 +82,10 @@ class Collection:
         limits: ImageLimits,
         hardware: Hardware,
         lanes: Lanes,
+        observe: ObserveSearches,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
-        self._lanes = lanes
+        self._lanes, self._observe = lanes, observe
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -144,6 +146,7 @@ class Collection:
             settings=active.row.settings,
             fingerprint=active.row.fingerprint,
             dimension=active.row.dimension,
+            model_present=active.can_embed,
             generation=active.number,
             items=self._count,
             vectors={modality: index.count for modality, index in active.indexes.items()},
@@ -314,7 +317,9 @@ class Collection:
                 outcomes[place] = error
         with self._lanes.first():
             for generation, places in asked.items():
-                found = generation.search_batch([requests[place] for place in places])
+                together = [requests[place] for place in places]
+                found = generation.search_batch(together)
+                self._observe(self.name, together, found)
                 outcomes.update(zip(places, found, strict=True))
         return [outcomes[place] for place in range(len(requests))]
 

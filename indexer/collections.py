@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import IO, Self
 
 from indexer.collection import Collection
+from indexer.disk import Disk
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.index.hardware import Hardware
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import Database
 from indexer.stores.originals import Originals
-from indexer.types import CollectionInfo, CollectionSettings
+from indexer.types import CollectionInfo, CollectionSettings, ObserveSearches
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 from models.lanes import Lanes
@@ -33,6 +34,8 @@ class Collections:
         default_model: The model with which the collection `default` is made.
         hardware: What indexes may use of the machine.
         lanes: Those of the process; searches and uploads go first.
+        observe: Told of all searches.
+        disk: The folder's; nothing is added while too little of it is free.
 
     Raises:
         DataFolderInUse: Another process has the folder open.
@@ -46,6 +49,8 @@ class Collections:
         default_model: str = "default",
         hardware: Hardware | None = None,
         lanes: Lanes | None = None,
+        observe: ObserveSearches = lambda *_: None,
+        disk: Disk | None = None,
     ) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
@@ -57,9 +62,10 @@ class Collections:
         except BaseException:
             self._lock_file.close()
             raise
-        self.originals = Originals(data_dir / "originals")
+        self.disk = disk or Disk(data_dir)
+        self.originals = Originals(data_dir / "originals", self.disk)
         self._changes = threading.RLock()
-        self._lanes = lanes or Lanes()
+        self._lanes, self._observe = lanes or Lanes(), observe
         self._open: dict[str, Collection] = {}
         try:
             self._catalogue = Catalogue(self.database)
@@ -170,6 +176,7 @@ class Collections:
             self._limits,
             self._hardware,
             self._lanes,
+            self._observe,
         )
 
     def _encoder_of(self, row: CollectionRow) -> Encoder:
@@ -177,7 +184,7 @@ class Collections:
         if encoder.fingerprint != row.fingerprint:
             raise CollectionConflict(
                 f"collection {row.name!r} was embedded with model {row.model!r} of fingerprint "
-                f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}; restore that model's files"
+                f"{row.fingerprint[:12]}, the installed one has {encoder.fingerprint[:12]}"
             )
         return encoder
 

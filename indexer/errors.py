@@ -13,7 +13,8 @@ IndexerError
 ├── SnapshotDamaged         ├── SnapshotImpossible    ├── CatalogueIncompatible
 ├── DataFolderInUse         ├── FilterInvalid         ├── GenerationNotFound
 ├── GenerationConflict      ├── GenerationIncomplete  ├── GenerationUnfit
-└── OriginalChanged
+├── OriginalChanged         ├── KeyInvalid            ├── KeyNotFound
+└── ModelAbsent
 """
 
 import re
@@ -118,6 +119,10 @@ class ItemNotFound(IndexerError):
     """No item of that id in the collection."""
 
 
+class ModelAbsent(IndexerError):
+    """The model that made a collection's vectors is not there, and something is to be embedded."""
+
+
 class OriginalChanged(IndexerError):
     """The address of a picture gives another one now."""
 
@@ -196,3 +201,11 @@ class UrlForbidden(IndexerError):
 
 class VectorInvalid(IndexerError):
     """A vector of the wrong dimension, not finite, or zero."""
+
+
+class KeyInvalid(IndexerError):
+    """Not what an API key may be made for."""
+
+
+class KeyNotFound(IndexerError):
+    """No API key of that id."""

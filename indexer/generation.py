@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from indexer.absent import AbsentEncoder
 from indexer.index.asked import Asked
 from indexer.index.compaction import Compaction
 from indexer.index.hardware import Hardware
@@ -78,6 +79,11 @@ class Generation:
     def number(self) -> int:
         """Its number in the collection."""
         return self.row.generation
+
+    @property
+    def can_embed(self) -> bool:
+        """Whether its model is there."""
+        return not isinstance(self.encoder, AbsentEncoder)
 
     def bridge(self, encoder: Encoder | None) -> None:
         """From now on texts that are searched for are embedded by this one, which gives vectors of the same space."""

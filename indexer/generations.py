@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
+from indexer.absent import AbsentEncoder
 from indexer.errors import CollectionConflict, GenerationConflict, GenerationIncomplete, GenerationNotFound
 from indexer.generation import Generation
 from indexer.stores.catalogue import Catalogue, CollectionRow
@@ -29,9 +30,6 @@ class Generations:
 
     Args:
         writes: Held by each write from before its commit until the indexes have taken it over.
-
-    Raises:
-        CollectionConflict, ModelError: The active one's model is not there.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Generations:
         self._encoder_of, self._open = encoder_of, open_
         self._changes = threading.RLock()
         rows = store.of(row.pk)
-        self.active = open_(row, encoder_of(row))
+        self.active = self._open_active(row)
         """The one that answers."""
         self._following: tuple[Generation, ...] = tuple(
             generation for row in rows if row.follows and not row.active and (generation := self._try_open(row))
@@ -243,6 +241,14 @@ class Generations:
             if row.generation == number:
                 return row
         raise GenerationNotFound(f"no generation {number} in collection {self.active.row.name!r}")
+
+    def _open_active(self, row: CollectionRow) -> Generation:
+        """What a model made answers without it, as far as it can."""
+        try:
+            return self._open(row, self._encoder_of(row))
+        except (ModelError, CollectionConflict) as error:
+            log.error("collection %s cannot embed: %s", row.name, error)
+            return self._open(row, AbsentEncoder(row, error.detail))
 
     def _try_open(self, row: CollectionRow) -> Generation | None:
         """One that follows is not worth a collection that cannot be opened."""

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from app.cli import (
+    audit,
     demo,
     doctor,
     generations,
     index,
     ingest,
     jobs,
+    keys,
     model,
     reembed,
     sample,
@@ -39,6 +41,8 @@ cli.add_typer(generations.cli, name="generations")
 cli.add_typer(index.cli, name="index")
 cli.add_typer(snapshot.cli, name="snapshot")
 cli.command("search")(search.search)
+cli.add_typer(keys.cli, name="keys")
+cli.command("audit")(audit.audit)
 cli.add_typer(model.cli, name="model")
 cli.command("train")(train.train)
 cli.command("eval")(train.evaluate)

@@ -1,7 +1,6 @@
 """A client of a running server, for the verbs that talk to one."""
 
 import base64
-import ipaddress
 import time
 import uuid
 from collections.abc import Mapping
@@ -9,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
+from app.access.loopback import is_loopback
 from app.cli.console import CommandFailed
 
 if TYPE_CHECKING:
     import httpx
 
 NO_CONTENT = 204
+UNAUTHORIZED = 401
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -127,6 +128,8 @@ def _accepted(response: "httpx.Response") -> "httpx.Response":
         detail = f"{problem['title']}: {problem['detail']}"
     except (ValueError, KeyError, TypeError):
         problem, detail = {}, f"the server answered with status {response.status_code}"
+    if response.status_code == UNAUTHORIZED:
+        detail = f"the server wants a key, by --api-key or SIGHTLINE_API_KEY: {detail}"
     raise RequestRefused(response.status_code, detail, problem)
 
 
@@ -137,8 +140,4 @@ def _asked_pause_s(response: "httpx.Response") -> float:
 
 def is_local(url: str) -> bool:
     """Whether the server is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(url).hostname or "")

@@ -1,8 +1,9 @@
-"""`sightline doctor`: what is installed, whether the model is whole and runs, whether the data folder can be used."""
+"""`sightline doctor`: what is installed, whether the model is whole and true, what the data folder holds, limits."""
 
 from dataclasses import asdict
 
 import typer
+from rich.markup import escape
 
 from app.cli.console import out, print_json
 from app.cli.options import AsJson, DataDir, Device, ModelName, load_settings
@@ -19,6 +20,6 @@ def doctor(data_dir: DataDir = None, model: ModelName = None, device: Device = N
     else:
         for check in checks:
             mark = "[green]ok  [/]" if check.ok else "[bold red]FAIL[/]"
-            out.print(mark, f"{check.name}:", check.detail, highlight=False, soft_wrap=True)
+            out.print(mark, f"{check.name}:", escape(check.detail), highlight=False, soft_wrap=True)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)

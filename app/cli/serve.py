@@ -1,18 +1,19 @@
 """`sightline serve`: the server, in the foreground."""
 
 import errno
-import ipaddress
-import logging
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from app.access.loopback import is_loopback
 from app.cli.console import CommandFailed, err
+from app.cli.hangup import Hangup, begin_anew, passed_listener
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings
 
 if TYPE_CHECKING:
@@ -30,29 +31,67 @@ def serve(
         bool | None, typer.Option("--allow-anonymous", help="Serve beyond this machine without a key.")
     ] = None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or Ctrl-C; SIGHUP reads the settings anew.
 
     Every setting can also stand in sightline.toml or in a SIGHTLINE_... variable; the key only there.
     """
-    settings = load_settings(
-        host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
-    )
-    refuse_strangers(settings)
+
+    def checked_settings() -> "Settings":
+        settings = load_settings(
+            host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
+        )
+        refuse_strangers(settings)
+        check_tracing(settings)
+        return settings
+
+    settings, hangup = checked_settings(), Hangup(checked_settings)
     # Importing the rooms takes a second, which other verbs need not wait for.
     from app.state import open_resources
 
-    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as resources:
-        run_server(resources, listener, access_log=True)
+    with leave_on_sigterm(), passed_listener() or listen(settings) as listener, open_resources(settings) as resources:
+        run_server(resources, listener, access_log=True, hangup=hangup)
+    if hangup.kept:
+        begin_anew(hangup.kept)
 
 
 def refuse_strangers(settings: "Settings") -> None:
     """Raise unless the server answers this machine only, or has a key, or is meant to be open."""
-    if settings.api_key or settings.allow_anonymous or _is_loopback(settings.host):
+    if settings.allow_anonymous or is_loopback(settings.host) or _has_key(settings):
         return
     raise CommandFailed(
-        f"on {settings.host} anyone who reaches this machine could read and change everything: "
-        "set SIGHTLINE_API_KEY (at least 16 characters), or give --allow-anonymous if that is meant"
+        f"on {settings.host} anyone who reaches this machine could read and change everything: make a key by "
+        "`sightline keys create`, or set SIGHTLINE_API_KEY (at least 16 characters), "
+        "or give --allow-anonymous if that is meant"
     )
+
+
+def _has_key(settings: "Settings") -> bool:
+    from indexer.stores.keys import has_keys
+
+    return settings.api_key is not None or has_keys(settings.data_dir / "catalogue.db")
+
+
+def _tell_who_may_come(settings: "Settings") -> None:
+    if _has_key(settings):
+        return
+    if is_loopback(settings.host):
+        err.print(
+            "There is no key, so it answers this machine only; `sightline keys create` makes one.", highlight=False
+        )
+    else:
+        err.print("[bold red]There is no key: whoever reaches it can read and change everything.[/]", highlight=False)
+
+
+def check_tracing(settings: "Settings") -> None:
+    """Raise where traces are asked for and cannot be sent."""
+    if settings.otlp_endpoint is None:
+        return
+    try:
+        import_module("app.tracing")
+    except ImportError as error:
+        raise CommandFailed(
+            f"SIGHTLINE_OTLP_ENDPOINT needs the extra `otel` (pip install 'sightline[otel]'): {error}"
+        ) from error
 
 
 def listen(settings: "Settings") -> socket.socket:
@@ -73,22 +112,24 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run_server(resources: "Resources", listener: socket.socket, *, access_log: bool) -> None:
+def run_server(
+    resources: "Resources", listener: socket.socket, *, access_log: bool, hangup: Hangup | None = None
+) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
-    import uvicorn
-
+    from app.logs import write_logs
     from app.memory import set_aside
     from app.server import compose_app
-    from app.serving import Server
+    from app.serving import Server, configure
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
+    write_logs(settings.log_format, access_log=access_log)
     app = compose_app(settings, lambda: nullcontext(resources))
-    config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
-    server = Server(config, resources.jobs.stop)
+    server = Server(configure(app, settings), resources.jobs.stop, settings.shutdown_delay_s)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)
-    with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
+    _tell_who_may_come(settings)
+    watching = hangup.watch(listener, server.stop) if hangup else nullcontext()
+    with watching, suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
         server.run([listener])
     if not server.started:
         raise CommandFailed("the server did not start; its log says why")
@@ -106,10 +147,3 @@ def leave_on_sigterm() -> Iterator[None]:
 
 def _leave(*_: object) -> NoReturn:
     sys.exit(0)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

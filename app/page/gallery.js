@@ -1,92 +1,98 @@
-// Cards and the detail view. Whatever comes from the server is set as text, never as HTML.
+// An endless gallery: cards, and the next page as soon as the end comes near.
+import {link} from "./address.js";
+import {button, make} from "./dom.js";
+import {showPicture} from "./pictures.js";
 
-const HIDDEN_FACTS = new Set(["image", "file", "split"]);
+const PAGE = 24;
+const PATIENCE_MS = 150; // until skeletons take the place of what was there
+const AHEAD = "900px";
+const FACTS = ["brand", "price", "colour", "base_colour", "color"];
 
-const titleOf = (hit) => hit.text || hit.id;
-const scoresOf = (hit) => Object.entries(hit.scores || {}).map(([name, value]) => `${name} ${value.toFixed(3)}`).join(" · ");
+export const nameOf = (item) => item.text || item.id;
 
-function factsOf(metadata) {
-  return ["brand", "price", "colour", "base_colour"].filter((key) => metadata?.[key] !== undefined).map((key) => metadata[key]).slice(0, 2).join(" · ");
-}
+const factsOf = (metadata) => FACTS.filter((key) => metadata?.[key] !== undefined).map((key) => metadata[key]).slice(0, 2).join(" · ");
 
-export function appendCards(gallery, hits, {open, like}) {
-  const best = Math.max(...hits.map((hit) => hit.score ?? 0), 0.001);
-  gallery.append(...hits.map((hit) => card(hit, best, open, like)));
-}
+export function makeGallery(app, {summary, open}) {
+  const list = make("ul", {class: "gallery"});
+  const end = make("div", {class: "end"});
+  let [round, stopping] = [null, new AbortController()];
+  const watch = new IntersectionObserver((entries) => entries.some(({isIntersecting}) => isIntersecting) && round?.more && next(), {rootMargin: AHEAD});
+  watch.observe(end);
 
-function card(hit, best, open, like) {
-  const made = document.getElementById("card").content.firstElementChild.cloneNode(true);
-  const part = (name) => made.querySelector(name);
-  const picture = part("img");
-  if (hit.image_url) {
-    picture.src = `${hit.image_url}?width=384`;
-    picture.alt = titleOf(hit);
-    part(".words").remove();
-  } else {
-    part(".words").textContent = titleOf(hit);
-    picture.remove();
+  // Shows the first page, as many items as there were at `least`; what was shown stays until then. Gives whether it is there.
+  function start(asked) {
+    stopping.abort();
+    stopping = new AbortController();
+    round = {...asked, count: 0, best: 0, more: false, busy: false, signal: stopping.signal};
+    return next();
   }
-  part(".title").textContent = titleOf(hit);
-  part(".facts").textContent = factsOf(hit.metadata);
-  part(".open").setAttribute("aria-label", `Details of ${titleOf(hit)}`);
-  part(".open").addEventListener("click", () => open(hit));
-  part(".like").addEventListener("click", () => like(hit));
-  if (hit.score !== undefined) {
-    part(".score").textContent = hit.score.toFixed(3);
-    part(".score").title = scoresOf(hit);
-    part(".bar").hidden = false;
-    part(".bar span").style.width = `${Math.max(0, Math.min(100, (100 * hit.score) / best))}%`;
-  }
-  return made;
-}
 
-export function showDetail(dialog, hit, {like, where}) {
-  const picture = dialog.querySelector("img");
-  if (hit.image_url) picture.src = hit.image_url;
-  else picture.removeAttribute("src");
-  picture.alt = titleOf(hit);
-  dialog.querySelector("h2").textContent = titleOf(hit);
-  dialog.querySelector(".score").textContent = hit.score === undefined ? hit.id : `score ${hit.score.toFixed(3)} (${scoresOf(hit)})`;
-  dialog.querySelector("dl").replaceChildren(...facts(hit).flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
-  dialog.querySelector(".like").onclick = () => like(hit);
-  offerHeat(dialog, hit, picture, where);
-  dialog.showModal();
-}
-
-// The heat map is a picture of the same shape, so it takes the place of the hit's and gives it back.
-function offerHeat(dialog, hit, picture, where) {
-  const [button, legend] = [dialog.querySelector(".where"), dialog.querySelector(".legend")];
-  const turns = (dialog.turns = {}); // those of another hit's detail are over
-  const show = (source, hot, said = "") => {
-    if (source) picture.src = source;
-    button.setAttribute("aria-pressed", hot);
-    button.disabled = false;
-    legend.querySelector("[role=status]").textContent = said;
-    legend.hidden = !hot && !said;
-    legend.querySelector(".scale").hidden = !hot;
-  };
-  button.hidden = !where || !hit.image_url;
-  show(null, false);
-  button.onclick = async () => {
-    if (button.getAttribute("aria-pressed") === "true") return show(hit.image_url, false);
-    show(null, false, "Hiding one part after another …");
-    button.disabled = true;
+  async function next() {
+    const mine = round;
+    if (mine.busy) return false;
+    [mine.busy, mine.failed] = [true, false];
+    list.setAttribute("aria-busy", "true");
+    const waiting = setTimeout(() => mine === round && !mine.count && list.replaceChildren(...skeletons()), PATIENCE_MS);
     try {
-      turns.heat ||= await where();
-      if (dialog.turns === turns) show(turns.heat.image, true);
+      const limit = mine.count ? PAGE : Math.min(240, Math.max(PAGE, Math.ceil((mine.least || 0) / PAGE) * PAGE));
+      const page = await mine.fetchPage(limit, mine.count, mine.signal);
+      if (mine === round) append(mine, page);
     } catch (error) {
-      if (dialog.turns === turns) show(null, false, error.message);
+      if (mine === round) fail(mine, error);
+    } finally {
+      clearTimeout(waiting);
+      mine.busy = false;
+      if (mine === round) list.setAttribute("aria-busy", "false");
     }
-  };
+    if (mine === round && mine.more) { watch.unobserve(end); watch.observe(end); } // it may be in sight still
+    return mine === round && !mine.failed;
+  }
+
+  function append(mine, page) {
+    if (!mine.count) {
+      list.replaceChildren();
+      mine.best = Math.max(0.001, ...page.hits.map((hit) => hit.score ?? 0));
+      summary.textContent = page.summary;
+    }
+    list.append(...page.hits.map((hit) => card(app, hit, mine, open)));
+    mine.count += page.hits.length;
+    mine.more = page.more;
+    end.replaceChildren(page.more || mine.count < PAGE ? "" : "That is all.");
+  }
+
+  function fail(mine, error) {
+    if (!mine.count) { list.replaceChildren(); summary.textContent = ""; }
+    [mine.more, mine.failed] = [false, true];
+    end.replaceChildren(make("p", {class: "wrong", role: "alert"}, error.message), button("Try again", next));
+  }
+
+  return {nodes: [list, end], start, stop: () => { stopping.abort(); watch.disconnect(); round = null; }};
 }
 
-function facts(hit) {
-  const metadata = Object.entries(hit.metadata || {}).filter(([name]) => !HIDDEN_FACTS.has(name));
-  return [["id", hit.id], ...metadata.map(([name, value]) => [name.replaceAll("_", " "), typeof value === "object" ? JSON.stringify(value) : value])];
+const skeletons = () => Array.from({length: 12}, () => make("li", {class: "card skeleton", "aria-hidden": "true"},
+  make("div", {class: "tile"}), make("div", {class: "line"}), make("div", {class: "line short"})));
+
+function card(app, hit, {best, query, collection}, open) {
+  const tile = make("button", {type: "button", class: "tile", "aria-label": `Details of ${nameOf(hit)}`, onclick: () => open(hit, query)}, pictureOf(hit, 384));
+  const like = make("a", {class: "like", href: link({collection, item: hit.id}), "aria-label": `More like ${nameOf(hit)}`}, "More like this");
+  const facts = factsOf(hit.metadata);
+  return make("li", {class: "card"}, tile, make("div", {class: "below"}, make("span", {class: "title"}, nameOf(hit)), facts && make("span", {class: "facts"}, facts),
+    hit.score !== undefined && meter(hit.score / best), make("span", {class: "row"}, make("span", {class: "score"}, hit.score === undefined ? "" : hit.score.toFixed(3)), like)));
 }
 
-function element(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+export function meter(share) {
+  const filled = make("span");
+  filled.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
+  return make("span", {class: "meter", "aria-hidden": "true"}, filled);
+}
+
+// An item's picture, or its words where it has none or it cannot be shown.
+export function pictureOf(item, width) {
+  const words = make("span", {class: "words"}, nameOf(item));
+  if (!item.image_url) return words;
+  const image = make("img", {alt: "", loading: "lazy", decoding: "async"});
+  image.addEventListener("load", () => image.classList.add("there"));
+  image.addEventListener("error", () => image.replaceWith(words));
+  showPicture(image, item.image_url, width);
+  return image;
 }

@@ -1,180 +1,141 @@
-// The quality view: what is wrong with the catalogue. Whatever comes from the server is set as text, never as HTML.
-import {quality} from "./api.js";
+// The quality view: what is wrong with a catalogue.
+import {link} from "./address.js";
+import {imageUrl, quality} from "./api.js";
+import {button, make, number, section, several} from "./dom.js";
+import {meter} from "./gallery.js";
+import {showPicture} from "./pictures.js";
+import {histogram} from "./plots.js";
 
 const PAGE = 12;
 const THUMBNAILS = 10;
-const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640;
-const HEIGHT = 150;
+const MOST = 1000; // pairs and groups that a report lists
+const LAST_OFFSET = 900;
 
-const number = (value) => value.toLocaleString();
-const several = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+let latest = null;
 
-export async function makeQuality(collection) {
-  const report = await quality(collection, PAGE, 0);
-  return [
-    element("h1", `Quality of ${collection}`),
-    part("Coverage", ...coverage(report.coverage)),
-    part("Pictures and their texts", ...alignment(report, collection)),
-    part("Duplicates", ...duplicates(report.duplicates, collection)),
-    ...(report.suspicious.length ? [part("Suspicious vectors", suspicious(report.suspicious, collection))] : []),
-  ];
+export async function show(app, content) {
+  const {collection} = app.state;
+  const mine = (latest = content);
+  content.replaceChildren(make("h1", {}, `Quality of ${collection}`), make("p", {class: "waiting", role: "status"}, "Looking at all vectors …"));
+  try {
+    const report = await quality(collection, PAGE, 0);
+    if (mine !== latest) return; // another collection was asked for meanwhile
+    content.lastChild.replaceWith(
+      section("Coverage", ...coverage(report.coverage)),
+      section("Pictures and their texts", ...alignment(report.alignment, collection)),
+      section("The modality gap", ...gap(report)),
+      section("Duplicates", ...duplicates(report.duplicates, collection)),
+      ...(report.suspicious.length ? [section("Suspicious vectors", suspicious(report.suspicious, collection))] : []),
+    );
+  } catch (error) {
+    if (mine === latest) content.lastChild.replaceWith(make("p", {class: "wrong", role: "alert"}, error.message));
+  }
 }
 
 function coverage({items, image, text, both, neither}) {
+  const row = ([name, count]) => {
+    const share = items ? count / items : 0;
+    return [make("dt", {}, name), make("dd", {}, `${number(count)} (${(100 * share).toFixed(share && share < 0.01 ? 1 : 0)}%)`), meter(share)];
+  };
   const rows = [["With a picture", image], ["With a text", text], ["With both", both], ["With neither", neither]];
-  const list = element("dl", "", "coverage");
-  for (const [name, count] of rows) {
-    const share = items ? (100 * count) / items : 0;
-    const bar = element("span", "", "bar");
-    bar.append(element("span"));
-    bar.firstChild.style.width = `${share}%`;
-    const value = element("dd", `${number(count)} (${share.toFixed(share && share < 1 ? 1 : 0)}%)`);
-    list.append(element("dt", name), value, bar);
-    bar.setAttribute("aria-hidden", "true");
-  }
-  return [element("p", `${several(items, "item")} in all.`), list];
+  return [make("p", {}, `${several(items, "item")} in all.`), make("dl", {class: "coverage"}, rows.flatMap(row))];
 }
 
-function alignment({alignment: told, modality_gap: gap}, collection) {
-  if (!told.count) return [element("p", "No item has both a picture and a text.")];
-  const flagged = told.flagged_below === null
+function alignment(told, collection) {
+  if (!told.count) return [make("p", {}, "No item has both a picture and a text.")];
+  const bound = told.flagged_below;
+  const flagged = bound === null
     ? "There are too few of them, or they are too much alike, to say which are misaligned."
-    : `${several(told.flagged, "pair is", "pairs are")} far below the others (under ${told.flagged_below.toFixed(3)}): probably a wrong picture or a wrong text.`;
+    : `${several(told.flagged, "pair is", "pairs are")} far below the others (under ${bound.toFixed(3)}): probably a wrong picture or a wrong text.`;
   const summary = `The cosine of ${several(told.count, "pair")} is ${told.median.toFixed(3)} in the middle, ${told.mean.toFixed(3)} ± ${told.std.toFixed(3)} on average.`;
-  const pairs = element("ul", "", "pairs");
-  const shown = [
-    element("p", `${summary} ${flagged} The modality gap, the distance between the centroids of pictures and texts, is ${gap.toFixed(3)}.`),
-    histogram(told, `${summary} ${flagged}`),
-    element("h3", "The worst pairs"),
-    pairs,
+  const pairs = make("ul", {class: "pairs"});
+  const {edges, counts} = told.histogram;
+  return [
+    make("p", {}, `${summary} ${flagged}`),
+    histogram({edges, series: [{name: "Cosine", counts, kind: "one"}], unit: "pairs", label: `Histogram. ${summary} ${flagged}`, bound, boundText: bound === null ? "" : `misaligned below ${bound.toFixed(3)}`}),
+    make("h3", {}, "The worst pairs"), pairs,
+    ...paged(pairs, told.worst, told.count, collection, (report) => report.alignment.worst, pair),
   ];
-  return [...shown, ...paged(pairs, told.worst, told.count, collection, (report) => report.alignment.worst, pair)];
 }
 
-function histogram({histogram: {edges, counts}, flagged_below: bound}, label) {
-  const low = Math.min(edges[0], bound ?? edges[0]);
-  const high = edges.at(-1);
-  const x = (value) => (WIDTH * (value - low)) / (high - low);
-  const highest = Math.max(...counts);
-  const picture = shape("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT + 22}`, role: "img", "aria-label": `Histogram. ${label}`, class: "histogram"});
-  counts.forEach((count, bin) => {
-    const height = count && Math.max(2, (HEIGHT * count) / highest); // one item among thousands is seen, too
-    const below = bound !== null && edges[bin + 1] <= bound;
-    const bar = shape("rect", {x: x(edges[bin]) + 0.5, y: HEIGHT - height, width: Math.max(1, x(edges[bin + 1]) - x(edges[bin]) - 1), height, class: below ? "below" : ""});
-    bar.append(shape("title", {}, `${edges[bin].toFixed(3)} to ${edges[bin + 1].toFixed(3)}: ${several(count, "pair")}`));
-    picture.append(bar);
-  });
-  picture.append(shape("line", {x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT}));
-  picture.append(shape("text", {x: 0, y: HEIGHT + 18}, low.toFixed(2)), shape("text", {x: WIDTH, y: HEIGHT + 18, "text-anchor": "end"}, high.toFixed(2)));
-  if (bound !== null) {
-    const side = x(bound) > WIDTH / 2 ? "end" : "start";
-    picture.append(shape("line", {x1: x(bound), x2: x(bound), y1: 0, y2: HEIGHT, class: "bound"}));
-    picture.append(shape("text", {x: x(bound) + (side === "start" ? 6 : -6), y: 12, "text-anchor": side}, `misaligned below ${bound.toFixed(3)}`));
-  }
-  return picture;
+function gap({modality_gap: distance, modality_histogram: found}) {
+  if (distance === null) return [make("p", {}, "There are no pictures, or no texts.")];
+  const told = `The centroids of pictures and texts are ${distance.toFixed(3)} apart.`;
+  const key = make("p", {class: "key"}, make("span", {class: "one"}, "Pictures"), make("span", {class: "other"}, "Texts"));
+  return [
+    make("p", {}, `${told} Along the line through both, each vector has a place: where the two hills hardly meet, a picture's nearest neighbours are pictures, and scores of pictures and of texts cannot be compared as they are. Sightline standardises them before it mixes them.`),
+    histogram({edges: found.edges, unit: "vectors", label: `Histogram. ${told}`,
+      series: [{name: "Pictures", counts: found.image, kind: "one"}, {name: "Texts", counts: found.text, kind: "other"}]}),
+    key,
+  ];
 }
 
 function pair({id, alignment: cosine, misaligned, text, image_url: url}, collection) {
-  const shown = element("li");
-  const words = element("span", "", "below");
-  words.append(element("span", text || id, "title"), element("span", `${cosine.toFixed(3)}${misaligned ? " · misaligned" : ""}`, misaligned ? "score wrong" : "score"));
-  shown.append(thumbnail(collection, id, url), words);
-  return shown;
+  return make("li", {}, thumbnail(collection, id, url),
+    make("span", {class: "title"}, text || id),
+    make("span", {class: misaligned ? "score wrong" : "score"}, `${cosine.toFixed(3)}${misaligned ? " · misaligned" : ""}`));
 }
 
 function duplicates(found, collection) {
-  if (!found.groups) return [element("p", `No two pictures are the same or nearly so (cosine ${found.threshold} and more).`)];
-  const groups = element("ul", "", "groups");
+  if (!found.groups) return [make("p", {}, `No two pictures are the same or nearly so (cosine ${found.threshold} and more).`)];
+  const groups = make("ul", {class: "groups"});
   const exact = found.exact ? "" : " A few pairs in a thousand may be missed.";
   return [
-    element("p", `${several(found.items, "item")} in ${several(found.groups, "group")} of the same or nearly the same picture (cosine ${found.threshold} and more).${exact}`),
+    make("p", {}, `${several(found.items, "item")} in ${several(found.groups, "group")} of the same or nearly the same picture (cosine ${found.threshold} and more).${exact}`),
     groups,
     ...paged(groups, found.largest, found.groups, collection, (report) => report.duplicates.largest, group),
   ];
 }
 
 function group({ids, size, min_score: score, identical}, collection) {
-  const shown = element("li");
   const likeness = identical ? "the same file" : score === null ? "" : `cosine ${score.toFixed(3)} and more`;
-  shown.append(element("p", [several(size, "item"), likeness].filter(Boolean).join(" · "), "score"));
-  const row = element("div", "", "thumbnails");
-  row.append(...ids.slice(0, THUMBNAILS).map((id) => thumbnail(collection, id)));
-  if (size > THUMBNAILS) row.append(element("span", `and ${number(size - Math.min(size, THUMBNAILS))} more`, "score"));
-  shown.append(row);
-  return shown;
+  return strip([several(size, "item"), likeness].filter(Boolean).join(" · "), ids, size, (id) => thumbnail(collection, id));
 }
 
 function suspicious(found, collection) {
-  const groups = element("ul", "", "groups");
-  groups.append(...found.map(({kind, modality, items, ids}) => {
-    const shown = element("li");
+  return make("ul", {class: "groups"}, found.map(({kind, modality, items, ids}) => {
     const what = kind === "collapsed" ? `different ${modality}s with one and the same vector` : `${modality} vectors that are no embeddings`;
-    shown.append(element("p", `${several(items, "item")} · ${what}`, "score"));
-    const row = element("div", "", "thumbnails");
     const url = modality === "text" ? null : undefined; // what is odd about a text, its picture does not show
-    row.append(...ids.slice(0, THUMBNAILS).map((id) => thumbnail(collection, id, url)));
-    shown.append(row);
-    return shown;
+    return strip(`${several(items, "item")} · ${what}`, ids, items, (id) => thumbnail(collection, id, url));
   }));
-  return groups;
+}
+
+function strip(title, ids, size, picture) {
+  const shown = ids.slice(0, THUMBNAILS);
+  const rest = size > shown.length && make("span", {class: "score"}, `and ${number(size - shown.length)} more`);
+  return make("li", {}, make("p", {class: "score"}, title), make("div", {class: "thumbnails"}, shown.map(picture), rest));
 }
 
 // A list and the button that lengthens it, page by page.
-function paged(list, first, total, collection, listOf, make) {
-  const button = element("button", "Show more", "more");
-  button.type = "button";
+function paged(list, first, total, collection, listOf, entry) {
   let shown = 0;
-  const append = (entries) => {
-    list.append(...entries.map((entry) => make(entry, collection)));
-    shown += entries.length;
-    button.hidden = entries.length < PAGE || shown >= Math.min(total, 1000 - PAGE);
-  };
-  button.addEventListener("click", async () => {
-    button.disabled = true;
+  const more = button("Show more", async () => {
+    more.disabled = true;
     try {
-      append(listOf(await quality(collection, PAGE, Math.min(shown, 900))));
+      append(listOf(await quality(collection, PAGE, Math.min(shown, LAST_OFFSET))));
     } catch (error) {
-      button.after(element("p", error.message, "status wrong"));
+      more.after(make("p", {class: "wrong", role: "alert"}, error.message));
     } finally {
-      button.disabled = false;
+      more.disabled = false;
     }
   });
+  const append = (entries) => {
+    list.append(...entries.map((one) => entry(one, collection)));
+    shown += entries.length;
+    more.hidden = entries.length < PAGE || shown >= Math.min(total, MOST - PAGE);
+  };
   append(first);
-  return [button];
+  return [more];
 }
 
-function thumbnail(collection, id, url = `/v1/collections/${encodeURIComponent(collection)}/items/${encodeURIComponent(id)}/image`) {
-  const link = element("a", "", "thumbnail");
-  const parameters = new URLSearchParams({item: id, ...(collection === "default" ? {} : {c: collection})});
-  link.href = `/?${parameters}`;
-  link.title = `More like ${id}`;
-  link.append(element("span", id));
-  if (!url) return link;
-  const picture = element("img");
-  Object.assign(picture, {alt: `More like ${id}`, loading: "lazy", src: `${url}?width=256`});
-  picture.addEventListener("load", () => link.firstChild.remove(), {once: true}); // without a picture its id stays
-  picture.addEventListener("error", () => picture.remove());
-  link.append(picture);
-  return link;
-}
-
-function part(title, ...content) {
-  const made = element("section");
-  made.append(element("h2", title), ...content);
-  return made;
-}
-
-function element(tag, text = "", name = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (name) made.className = name;
-  return made;
-}
-
-function shape(tag, attributes, text = "") {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return made;
+function thumbnail(collection, id, url = imageUrl(collection, id)) {
+  const words = make("span", {}, id);
+  const anchor = make("a", {class: "thumbnail", title: `More like ${id}`, href: link({item: id, collection})}, words);
+  if (!url) return anchor;
+  const image = make("img", {alt: `More like ${id}`, loading: "lazy"});
+  image.addEventListener("load", () => words.remove(), {once: true}); // without a picture its id stays
+  image.addEventListener("error", () => image.remove());
+  anchor.append(image);
+  showPicture(image, url, 256);
+  return anchor;
 }

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import Name, TheCollection, TheCollections, TheJobs, TheResources
+from app.dependencies import Name, TheCaller, TheCollection, TheCollections, TheJobs, TheResources
 from app.openapi import READING, WRITING, problems
 from app.schemas.collections import Collection, CollectionBody, CollectionList
 from app.strict_json import StrictRoute
@@ -23,9 +23,11 @@ def put_collection(name: Name, body: CollectionBody, resources: TheResources, re
     return Collection.of(info)
 
 
-@router.get("", summary="List collections", responses=problems(401))
-def list_collections(collections: TheCollections) -> CollectionList:
-    return CollectionList(collections=[Collection.of(info) for info in collections.infos()])
+@router.get("", summary="List collections", responses=problems())
+def list_collections(collections: TheCollections, caller: TheCaller) -> CollectionList:
+    """Those that the key is for."""
+    infos = [info for info in collections.infos() if caller.covers(info.name)]
+    return CollectionList(collections=[Collection.of(info) for info in infos])
 
 
 @router.get("/{name}", summary="Describe a collection", responses=READING)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from app.dependencies import LoadImage, TheCollections, TheResources
+from app.dependencies import LoadImage, TheCaller, TheCollections, TheResources
 from app.embedding import Vector, embed_images, embed_inputs
 from app.errors import BatchTooLarge, DimensionsUnsupported, blame
 from app.openapi import WRITING
@@ -17,10 +17,13 @@ router = APIRouter(prefix="/v1", tags=["embedding"], route_class=StrictRoute)
 
 
 @router.post("/embeddings", summary="Embed texts and pictures", response_model=schemas.Embeddings, responses=WRITING)
-def create_embeddings(body: schemas.EmbeddingsBody, resources: TheResources, load_image: LoadImage) -> Response:
+def create_embeddings(
+    body: schemas.EmbeddingsBody, resources: TheResources, load_image: LoadImage, caller: TheCaller
+) -> Response:
     """OpenAI's request and response, so that its client works unchanged."""
     settings, model = resources.settings, body.model or resources.settings.model
     _check_count(len(body.input), settings.max_embedding_inputs)
+    caller.take("rows", len(body.input))
     with blame("/model"):
         encoder = resources.open_encoder(model)
     if body.dimensions not in (None, encoder.dimension):
@@ -39,9 +42,14 @@ def create_embeddings(body: schemas.EmbeddingsBody, resources: TheResources, loa
 
 @router.post("/classify", summary="Label a picture, zero-shot", responses=WRITING)
 def classify(
-    body: schemas.ClassifyBody, collections: TheCollections, resources: TheResources, load_image: LoadImage
+    body: schemas.ClassifyBody,
+    collections: TheCollections,
+    resources: TheResources,
+    load_image: LoadImage,
+    caller: TheCaller,
 ) -> schemas.Classification:
     """Which of the labels fits the picture, by the cosine of their embeddings."""
+    caller.require_collection(body.collection)
     collection = collections.get(body.collection)
     encoder = collection.encoder
     if body.image is not None:

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import ItemId, LoadImage, TheCollection, TheResources
 from app.heatmaps import MEDIA_TYPE, data_uri, make_heatmap
-from app.openapi import ASKING
+from app.openapi import ASKING, problems
 from app.queries import blame_pictures, load_terms
 from app.responses import model_response
 from app.schemas import explain as schemas
@@ -20,7 +20,8 @@ from models.imaging import decode_image
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["search"], route_class=StrictRoute)
 
 _PNG = {"schema": {"type": "string", "format": "binary"}}
-_RESPONSES = ASKING | {200: {"description": "The heat map, as `Accept` asks for it.", "content": {MEDIA_TYPE: _PNG}}}
+_HEAT_MAP = {"description": "The heat map, as `Accept` asks for it.", "content": {MEDIA_TYPE: _PNG}}
+_RESPONSES = ASKING | problems(409) | {200: _HEAT_MAP}
 
 
 @router.post(

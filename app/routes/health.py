@@ -5,12 +5,14 @@ import logging
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from app.access.scopes import GuardedRoute
 from app.dependencies import TheResources
 from app.errors import NotReady
 from app.openapi import problems
 from app.schemas.health import Health, Readiness
+from app.sizes import sizes
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
 logger = logging.getLogger("sightline")
 
 
@@ -21,7 +23,9 @@ async def healthz() -> Health:
 
 @router.get("/readyz", summary="Whether it can serve", responses=problems(503))
 def readyz(resources: TheResources) -> Readiness:
-    """Model loaded, database reachable, index open; else 503 names what is missing."""
+    """Model loaded, database reachable, index open, and not about to stop; else 503 names what is missing."""
+    if resources.jobs.stopping:
+        raise NotReady("the server is about to stop")
     missing = "model"
     try:
         encoder = resources.open_encoder(resources.settings.model)
@@ -41,5 +45,6 @@ def readyz(resources: TheResources) -> Readiness:
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 def metrics(request: Request, resources: TheResources) -> Response:
-    rendered = request.app.state.metrics.render(resources.collections, resources.batches, resources.encoders.opened)
+    now = sizes(resources.collections, resources.jobs.store, resources.encoders.opened, resources.settings.data_dir)
+    rendered = request.app.state.metrics.render(resources.batches.registry, resources.searches.registry, now)
     return Response(rendered, media_type=CONTENT_TYPE_LATEST)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.batches import store_batch
-from app.dependencies import ImageLoader, ItemId, LoadImage, TheCollection, TheResources, image_url
+from app.dependencies import ImageLoader, ItemId, LoadImage, TheCaller, TheCollection, TheResources, image_url
 from app.errors import BatchTooLarge, FieldFault
 from app.forms import form_document, read_body
 from app.openapi import READING, WRITING, problems, refer_to
@@ -49,18 +49,20 @@ async def put_item(
     return stored
 
 
-@router.post("", summary="Store a batch of items", responses=WRITING)
+@router.post("", summary="Store a batch of items", responses=WRITING | problems(409))
 def post_items(
     body: schemas.BatchBody,
     query: Annotated[schemas.BatchQuery, Query()],
     collection: TheCollection,
     load_image: LoadImage,
     resources: TheResources,
+    caller: TheCaller,
 ) -> schemas.BatchResults:
     """Each item is answered for itself, in order; a bad one stops no other."""
     limit = resources.settings.max_batch_items
     if len(body.items) > limit:
         raise BatchTooLarge(f"{len(body.items)} items in one request; at most {limit} are allowed", "/items")
+    caller.take("rows", len(body.items))
     results = store_batch(collection, body.items, load_image, find_duplicates=query.duplicates)
     return schemas.BatchResults(results=results)
 

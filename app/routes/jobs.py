@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 
-from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
+from app.dependencies import TheCaller, TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
 from app.forms import check_body, is_form, open_form, parse_fields
 from app.openapi import READING, WRITING, problems, refer_to
@@ -26,6 +26,7 @@ from indexer.ingest.locations import Locations
 from indexer.jobs.runner import Jobs
 from indexer.jobs.states import UNFINISHED
 from indexer.jobs.store import Job, JobStore
+from indexer.sources import guess_mapping
 
 router = APIRouter(prefix="/v1", tags=["jobs"], route_class=StrictRoute)
 
@@ -94,19 +95,25 @@ async def post_ingest(
     return await to_thread.run_sync(_submit, jobs, locations, collection.name, wanted, idempotency_key)
 
 
-@router.get("/jobs", summary="List jobs", responses=problems(400, 401, 422))
-def list_jobs(query: Annotated[schemas.JobsQuery, Query()], jobs: TheJobs) -> schemas.JobPage:
+@router.post("/mapping", summary="Guess a catalogue's columns", responses=problems(400, 408, 413, 415, 422))
+async def guess_columns(body: schemas.Columns) -> schemas.Mapping:
+    """What a job would guess that they hold, before the catalogue is sent."""
+    return schemas.Mapping(**asdict(guess_mapping(body.columns)))
+
+
+@router.get("/jobs", summary="List jobs", responses=problems(400, 422))
+def list_jobs(query: Annotated[schemas.JobsQuery, Query()], jobs: TheJobs, caller: TheCaller) -> schemas.JobPage:
     """Newest first."""
     before = decode_cursor(query.cursor) if query.cursor else None
-    page = jobs.page(query.limit + 1, before, query.state, query.collection)
+    page = jobs.page(query.limit + 1, before, query.state, query.collection, caller.patterns)
     more, page = len(page) > query.limit, page[: query.limit]
     cursor = encode_cursor(page[-1].pk) if more else None
     return schemas.JobPage(jobs=[schemas.Job.of(job) for job in page], next_cursor=cursor)
 
 
 @router.get("/jobs/{job_id}", summary="Read a job", responses=READING)
-def get_job(job_id: str, jobs: TheJobs) -> schemas.Job:
-    return schemas.Job.of(jobs.get(job_id))
+def get_job(job: TheJob) -> schemas.Job:
+    return schemas.Job.of(job)
 
 
 @router.get("/jobs/{job_id}/events", summary="Follow a job", response_class=EventSourceResponse, responses=READING)
@@ -134,9 +141,9 @@ def read_errors(known: TheJob, jobs: TheJobs) -> StreamingResponse:
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))
-def cancel_job(job_id: str, jobs: TheJobs) -> schemas.Job:
+def cancel_job(known: TheJob, jobs: TheJobs) -> schemas.Job:
     """It ends at once, or after the rows that it is at; what is stored stays. 409 if it has succeeded or failed."""
-    return schemas.Job.of(jobs.cancel(job_id))
+    return schemas.Job.of(jobs.cancel(known.id))
 
 
 async def _receive(request: Request, locations: Locations) -> IngestRequest:

@@ -4,16 +4,17 @@ import logging
 
 from fastapi import APIRouter
 
+from app.access.scopes import GuardedRoute
 from app.dependencies import TheStore
 from app.openapi import READING, problems
 from app.schemas.models import Model, ModelList
 from models.errors import ModelError
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=GuardedRoute)
 logger = logging.getLogger("sightline")
 
 
-@router.get("", summary="List models", responses=problems(401))
+@router.get("", summary="List models", responses=problems())
 def list_models(store: TheStore) -> ModelList:
     """A model whose manifest cannot be read is left out; the server's log tells of it."""
     models = []

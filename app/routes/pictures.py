@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
+from app.access.scopes import GuardedRoute
 from app.dependencies import ItemId, TheCollection, TheResources
 from app.openapi import READING
 from app.thumbnails import MEDIA_TYPE, make_thumbnail
 from indexer.errors import OriginalMissing
 
-router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"])
+router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=GuardedRoute)
 
 _HEADERS = {
     # A picture may be replaced under the same address, so caches ask; an unchanged one costs them no bytes.

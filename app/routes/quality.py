@@ -6,12 +6,13 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Query
 
+from app.access.scopes import GuardedRoute
 from app.dependencies import TheCollection, TheResources, image_url
 from app.openapi import READING
 from app.schemas import quality as schemas
 from indexer.collection import Collection
 
-router = APIRouter(prefix="/v1/collections/{name}/quality", tags=["collections"])
+router = APIRouter(prefix="/v1/collections/{name}/quality", tags=["collections"], route_class=GuardedRoute)
 
 
 @router.get("", summary="Report on a collection's quality", responses=READING)

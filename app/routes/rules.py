@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/collections/{name}", tags=["watch rules"], route_
     "/rules/{rule}",
     summary="Put a watch rule",
     response_model=schemas.Rule,
-    responses=WRITING | {201: {"model": schemas.Rule, "description": "It was created now."}},
+    responses=WRITING | problems(409) | {201: {"model": schemas.Rule, "description": "It was created now."}},
 )
 def put_rule(rule: RuleName, body: schemas.RuleBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """From now on each new or changed item is judged by it; what is stored already is not judged again.

@@ -52,7 +52,7 @@ _UPLOAD_BODY = {
 }
 
 
-@router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING)
+@router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING | problems(409))
 async def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
 
@@ -69,7 +69,12 @@ async def search(body: schemas.SearchBody, collection: TheCollection, load_image
     return await run_in_threadpool(answer)
 
 
-@router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
+@router.get(
+    "",
+    summary="Search by a text",
+    response_model=schemas.SearchResults,
+    responses=READING | problems(400, 409, 503),
+)
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
@@ -81,7 +86,7 @@ def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheC
     "/upload",
     summary="Search by a picture's file",
     response_model=schemas.SearchResults,
-    responses=WRITING,
+    responses=WRITING | problems(409),
     openapi_extra=_UPLOAD_BODY,
 )
 async def search_upload(request: Request, collection: TheCollection) -> Response:

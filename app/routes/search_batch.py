@@ -9,10 +9,10 @@ from fastapi import APIRouter, Response
 from fastapi.exceptions import RequestValidationError
 
 from app.batches import SIDE_BY_SIDE
-from app.dependencies import ImageLoader, LoadImage, TheCollection
+from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollection
 from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
-from app.openapi import WRITING
+from app.openapi import WRITING, problems
 from app.queries import filter_of, load_terms, picture_fault
 from app.responses import json_response
 from app.results import write_results
@@ -35,9 +35,12 @@ class Asked(NamedTuple):
     request: SearchRequest
 
 
-@router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING)
-def search_batch(body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage) -> Response:
+@router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING | problems(409))
+def search_batch(
+    body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage, caller: TheCaller
+) -> Response:
     """Answers in order, each search with its hits or its problem; a bad one stops no other."""
+    caller.take("rows", len(body.searches))
     searches = [_check(search) for search in body.searches]
     _check_size([search for search in searches if isinstance(search, schemas.SearchBody)])
     asked = _load_all(searches, load_image)

@@ -77,6 +77,10 @@ class Collection(Schema):
     model: str = Field(examples=["default"])
     fingerprint: str = Field(description="SHA-256 over all that decides the model's embeddings.")
     dimension: int = Field(examples=[256])
+    model_present: bool = Field(
+        description="Whether that model is there. If not, texts and pictures cannot be searched for or stored until it "
+        "is back or `POST .../reembed` has changed the model; items, vectors and words can."
+    )
     generation: int = Field(examples=[1])
     items: int = Field(examples=[10072])
     vectors: dict[Modality, int] = Field(examples=[{"image": 10072, "text": 10072}])
@@ -93,6 +97,7 @@ class Collection(Schema):
             model=info.settings.model,
             fingerprint=info.fingerprint,
             dimension=info.dimension,
+            model_present=info.model_present,
             generation=info.generation,
             items=info.items,
             vectors=info.vectors,

@@ -33,6 +33,12 @@ class Mapping(Schema):
     )
 
 
+class Columns(Schema):
+    """The columns of a catalogue, in their order."""
+
+    columns: list[Annotated[str, Field(max_length=256)]] = Field(max_length=1000, examples=[["sku", "title", "photo"]])
+
+
 class IngestOptions(Schema):
     """How a catalogue is taken in."""
 

@@ -44,6 +44,17 @@ class Histogram(Schema):
     counts: list[int] = Field(examples=[[71, 9979]])
 
 
+class ModalityHistogram(Schema):
+    """Where vectors lie along the line through both centroids: how many in each bin, of each modality.
+
+    0 is the middle between the centroids, that of the image vectors on the negative side.
+    """
+
+    edges: list[float] = Field(description="One more than bins.", examples=[[-0.6, 0.0, 0.6]])
+    image: list[int] = Field(examples=[[10040, 10]])
+    text: list[int] = Field(examples=[[32, 10040]])
+
+
 class Pair(Schema):
     """An item whose picture and text go badly together."""
 
@@ -117,6 +128,7 @@ class Quality(Schema):
         "there are none of one.",
         examples=[0.81],
     )
+    modality_histogram: ModalityHistogram | None = Field(description="Null when there are none of one.")
     duplicates: Duplicates
     suspicious: list[Suspicious]
     measured_at: datetime
@@ -127,7 +139,10 @@ class Quality(Schema):
         return cls(
             coverage=Coverage(**vars(found.coverage)),
             alignment=_alignment(found, items),
-            modality_gap=found.modality_gap,
+            modality_gap=None if found.gap is None else found.gap.distance,
+            modality_histogram=None
+            if found.gap is None
+            else ModalityHistogram(edges=list(found.gap.edges), **{m: list(n) for m, n in found.gap.counts.items()}),
             duplicates=Duplicates(
                 threshold=found.duplicate_threshold,
                 exact=found.duplicates.exact,

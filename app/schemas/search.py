@@ -278,6 +278,7 @@ class Took(Schema):
 
     embed: float
     search: float
+    hydrate: float = Field(description="Reading the hits.")
     total: float
 
 

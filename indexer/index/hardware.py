@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from indexer.index.gpu import Gpu
@@ -9,11 +10,23 @@ from models.sessions import Device
 
 MEMORY_SHARE = 4
 """By default a graph may take one part in so many of the machine's memory."""
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux tells a container what memory it has; `max` where that is all."""
+
+
+def usable_memory() -> int:
+    """Of this machine, or of the container that this process runs in."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        limit = CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def machine_share() -> int:
     """Bytes that a graph may take by default."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY_SHARE
+    return usable_memory() // MEMORY_SHARE
 
 
 @dataclass(frozen=True)

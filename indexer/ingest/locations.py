@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from indexer.disk import Disk
 from indexer.errors import SourceForbidden, SourceInvalid
 from indexer.fetching.fetcher import Fetcher
 from indexer.fetching.images import is_url
@@ -44,12 +45,19 @@ class Locations:
         spool: Folder for uploads and downloads.
         roots: Folders, and prefixes of object stores, that a job may read from.
         max_bytes: Most bytes of one upload or download.
+        disk: The spool's; nothing is received while too little of it is free.
     """
 
     def __init__(
-        self, spool: Path, roots: Sequence[str], fetcher: Fetcher, objects: ObjectStores, max_bytes: int
+        self,
+        spool: Path,
+        roots: Sequence[str],
+        fetcher: Fetcher,
+        objects: ObjectStores,
+        max_bytes: int,
+        disk: Disk | None = None,
     ) -> None:
-        self._spool = spool
+        self._spool, self._disk = spool, disk or Disk(spool)
         self._folders = tuple(Path(root).resolve() for root in roots if not is_object_url(root))
         self._objects, self._max_bytes = objects, max_bytes
         self._downloads = Downloads(fetcher, objects, max_bytes)
@@ -83,7 +91,8 @@ class Locations:
         digest = hashlib.sha256()
         path = folder / plain_name(filename)
         try:
-            write(path, _digested(iter(lambda: file.read(_BLOCK), b""), digest), self._max_bytes)
+            blocks = _digested(iter(lambda: file.read(_BLOCK), b""), digest)
+            write(path, blocks, self._max_bytes, self._disk.check)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -103,7 +112,12 @@ class Locations:
                 raise SourceInvalid("the uploaded catalogue is no longer there; send it again", "/source")
             return Place(path, path.name, None, _version(path))
         if is_url(source) or is_object_url(source):
-            return self._remote(source, self._spool / job_id, check)
+
+            def check_both() -> None:
+                check()
+                self._disk.check()
+
+            return self._remote(source, self._spool / job_id, check_both)
         path = self._local(source)
         for file in files(path):  # a link within an allowed folder may lead out of it
             self._local(str(file))

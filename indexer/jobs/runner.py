@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -15,6 +15,7 @@ from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, IndexerError, JobFinished, StorageUnavailable, error_code
 from indexer.jobs.states import UNFINISHED, State
 from indexer.jobs.store import ChunkReport, Job, JobStore, NewJob
+from indexer.stores.keys import ANY
 from models.errors import EncoderOverloaded, ModelError
 
 log = logging.getLogger(__name__)
@@ -137,10 +138,15 @@ class Jobs:
         return self._with_trouble(self.store.get(id_))
 
     def page(
-        self, limit: int, before_pk: int | None = None, state: str | None = None, collection: str | None = None
+        self,
+        limit: int,
+        before_pk: int | None = None,
+        state: str | None = None,
+        collection: str | None = None,
+        patterns: Sequence[str] = (ANY,),
     ) -> list[Job]:
-        """Jobs, newest first, with the reason if they wait."""
-        return [self._with_trouble(job) for job in self.store.page(limit, before_pk, state, collection)]
+        """Jobs, newest first, with the reason if they wait; see `JobStore.page`."""
+        return [self._with_trouble(job) for job in self.store.page(limit, before_pk, state, collection, patterns)]
 
     def cancel(self, id_: str) -> Job:
         """End a job, at once if it is queued, else before its next chunk; what is committed stays.

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from indexer.errors import CollectionNotFound, JobConflict, JobNotFound
 from indexer.jobs.states import UNFINISHED, State
 from indexer.stores.database import Database, items, job_errors, job_items, jobs
+from indexer.stores.keys import ANY
 
 _ERRORS_READ = 1000
 """Rows of a report read at a time: whoever they are for may take them slowly, and holds up nothing meanwhile."""
@@ -81,6 +82,16 @@ class Job:
 
 
 @dataclass(frozen=True)
+class JobCount:
+    """The jobs of a kind that are in a state, and what became of their rows so far."""
+
+    kind: str
+    state: State
+    jobs: int
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class RowReport:
     """A row that was not stored (`error`), or only in part (`warning`), and why."""
 
@@ -143,9 +154,14 @@ class JobStore:
         return _job(row)
 
     def page(
-        self, limit: int, before_pk: int | None = None, state: str | None = None, collection: str | None = None
+        self,
+        limit: int,
+        before_pk: int | None = None,
+        state: str | None = None,
+        collection: str | None = None,
+        patterns: Sequence[str] = (ANY,),
     ) -> list[Job]:
-        """Jobs, newest first."""
+        """Jobs, newest first, of collections whose names match one of the patterns."""
         query = select(jobs).order_by(jobs.c.pk.desc()).limit(limit)
         if before_pk is not None:
             query = query.where(jobs.c.pk < before_pk)
@@ -153,6 +169,8 @@ class JobStore:
             query = query.where(jobs.c.state == state)
         if collection is not None:
             query = query.where(jobs.c.collection == collection)
+        if ANY not in patterns:
+            query = query.where(or_(*(jobs.c.collection.op("GLOB")(pattern) for pattern in patterns)))
         with self._database.read() as connection:
             return [_job(row) for row in connection.execute(query)]
 
@@ -223,6 +241,16 @@ class JobStore:
                 items.c.collection_pk == job.collection_pk, items.c.id.in_(chunk.ids)
             )
             connection.execute(insert(job_items).prefix_with("OR IGNORE").from_select(["job_pk", "item_pk"], named))
+
+    def counts(self) -> list[JobCount]:
+        """All jobs by kind and state."""
+        sums = [func.sum(jobs.c[name]).label(name) for name in COUNTS]
+        query = select(jobs.c.kind, jobs.c.state, func.count().label("jobs"), *sums).group_by(jobs.c.kind, jobs.c.state)
+        with self._database.read() as connection:
+            return [
+                JobCount(row.kind, row.state, row.jobs, {name: getattr(row, name) for name in COUNTS})
+                for row in connection.execute(query)
+            ]
 
     def errors(self, job: Job) -> Iterator[RowReport]:
         """Every row that was not, or not wholly, stored, streamed in order."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from indexer.index.snapshot import Snapshot, lengths
 from indexer.quality.alignment import Distribution, align, describe
 from indexer.quality.duplicates import MAX_LISTED, Group, Groups, group_duplicates
+from indexer.quality.gap import Gap, measure_gap
 from indexer.quality.neighbours import Rows, equal_sets, first_equals
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.types import MODALITIES, Modality
@@ -81,7 +82,8 @@ class Quality:
     alignment: Distribution
     worst: tuple[Pair, ...]
     """The lowest `MAX_WORST`, lowest first."""
-    modality_gap: float | None
+    gap: Gap | None
+    """None where there are no vectors of one modality."""
     duplicate_threshold: float
     duplicates: Groups
     duplicate_groups: tuple[DuplicateGroup, ...]
@@ -118,7 +120,7 @@ def measure(
         coverage=Coverage(items, len(image), len(text), len(both), items - len(image) - len(text) + len(both)),
         alignment=distribution,
         worst=_worst(catalogue, both, cosines, distribution.flagged_below),
-        modality_gap=modality_gap(image, text),
+        gap=measure_gap(snapshots),
         duplicate_threshold=threshold,
         duplicates=replace(groups, largest=()),
         duplicate_groups=_with_ids(catalogue, groups.largest),
@@ -129,17 +131,6 @@ def measure(
         ),
         measured_at=datetime.now(UTC),
     )
-
-
-def modality_gap(image: Snapshot, text: Snapshot) -> float | None:
-    """Euclidean distance between the centroids of both kinds of vectors; None when there are none of one.
-
-    The measure of Liang et al., Mind the Gap: Understanding the Modality Gap in Multi-modal Contrastive Representation
-    Learning, 2022, section 2.
-    """
-    if image.centroid is None or text.centroid is None:
-        return None
-    return float(np.linalg.norm(image.centroid - text.centroid))
 
 
 def _worst(

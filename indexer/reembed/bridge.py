@@ -40,8 +40,12 @@ class BridgedEncoder:
 
     def __init__(self, old: Encoder, new: Encoder, matrix: Matrix) -> None:
         self._old, self._new, self._matrix = old, new, matrix
-        self.dimension, self.fingerprint, self.logit_scale = old.dimension, old.fingerprint, old.logit_scale
+        self.dimension, self.fingerprint = old.dimension, old.fingerprint
         self.queries = QueryCache()  # neither model's, whose texts have other vectors
+
+    @property
+    def logit_scale(self) -> float:
+        return self._old.logit_scale
 
     @property
     def bulk(self) -> "BridgedEncoder":
@@ -114,8 +118,8 @@ class Bridge:
         Args:
             check: Called now and then; what it raises ends this.
         """
-        if self._encoder is None:
-            return Recall(0, 0, None, None)
+        if self._encoder is None or not self._active.can_embed:
+            return Recall(self._pairs, 0, None, None)
         bridged = self._active.searcher_with(encoder=self._encoder.bulk)
         searchers = self._active.bulk_searcher, self._candidate.bulk_searcher
         overlaps = []

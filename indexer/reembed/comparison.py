@@ -65,7 +65,7 @@ def compare(
     Args:
         check: Called now and then; what it raises ends this.
     """
-    queries = _queries(collection, active)
+    queries = _queries(collection, active) if active.can_embed else []
     searchers = active.bulk_searcher, candidate.bulk_searcher
     overlaps = [overlap(*searchers, query) for query in _checked(queries, check)]
     return Comparison(

@@ -6,13 +6,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqlalchemy import Connection
+
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, GenerationIncomplete, GenerationUnfit, OriginalChanged, OriginalMissing
 from indexer.generation import Generation
 from indexer.ingest.pipeline import CHUNK_ROWS, LoadImage
 from indexer.jobs.runner import Run
-from indexer.jobs.store import Job
+from indexer.jobs.store import ChunkReport, Job
 from indexer.reembed.backfill import Original, fill
 from indexer.reembed.bridge import Bridge
 from indexer.reembed.comparison import compare
@@ -118,6 +120,10 @@ class ReembedJob:
             pks = self._store.missing(row, collection.generations.active.row, after, CHUNK_ROWS, run.job.pk)
             return _lacking(collection, self._store.modalities(row, pks), pks)
 
+        def record(chunk: ChunkReport, connection: Connection) -> None:
+            self._collections.disk.check()
+            run.record(chunk, connection)
+
         done = run.job.progress.done
         for _ in range(PASSES):
             left = self._store.count_missing(row, collection.generations.active.row)
@@ -128,7 +134,7 @@ class ReembedJob:
                 generation,
                 missing,
                 self._load_original,
-                run.record,
+                record,
                 done=done,
                 after_chunk=bridge.fit_if_due if bridge else lambda: None,
                 check=run.check,

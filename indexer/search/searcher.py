@@ -106,13 +106,15 @@ class Searcher:
         """See `indexer.collection.Collection.search_batch`."""
         started = time.perf_counter()
         embedded = self._embed(requests)
-        searched = time.perf_counter()
+        ready = time.perf_counter()
         asked = [self._ask(request, terms) for request, terms in zip(requests, embedded, strict=True)]
         firsts = iter(search_together([one for one in asked if isinstance(one, Question)], self._indexes))
         pages = [self._find(one, next(firsts)) if isinstance(one, Question) else one for one in asked]
+        searched = time.perf_counter()
         hits = iter(self._hydrate([page for page in pages if isinstance(page, Page)]))
         ended = time.perf_counter()
-        took = Took(1000 * (searched - started), 1000 * (ended - searched), 1000 * (ended - started))
+        parts = (ready - started, searched - ready, ended - searched, ended - started)
+        took = Took(*(1000 * seconds for seconds in parts))
         return [self._result(page, next(hits), took) if isinstance(page, Page) else page for page in pages]
 
     def _embed(self, requests: Sequence[SearchRequest]) -> list[Embedded]:

@@ -36,8 +36,8 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
-SCHEMA_VERSION = 5
-_UPGRADABLE = (2, 3, 4)
+SCHEMA_VERSION = 6
+_UPGRADABLE = (2, 3, 4, 5)
 """Versions that lack tables and indexes, which are made on opening, and the columns in `_NEW_COLUMNS`."""
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
@@ -274,6 +274,21 @@ deliveries = Table(  # webhook calls still to be made
     sqlite_autoincrement=True,
 )
 
+keys = Table(  # only added to and revoked, never deleted: their numbers tell whether anything changed
+    "keys",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the whole key, which is kept nowhere
+    Column("scopes", JSON, nullable=False),
+    Column("collections", JSON, nullable=False),  # patterns of their names
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+
 
 class Database:
     """The SQLite file: many readers beside one writer. Thread-safe.
@@ -315,6 +330,10 @@ class Database:
             return connection.execute(statement, parameters).fetchall()
         finally:
             self._spare.append(connection)
+
+    def watch(self) -> sqlite3.Connection:
+        """A connection to ask for `data_version`, which changes with every commit of any other; to be closed."""
+        return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         """A connection of which each question sees what is committed when it is asked."""
@@ -369,7 +388,9 @@ def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def _open_engine(path: Path) -> Engine:
     """Open or create the file. `synchronous=FULL` makes a commit durable against loss of power, not only kill -9."""
-    engine = create_engine(URL.create("sqlite", database=str(path)), pool_size=16, max_overflow=48)
+    url = URL.create("sqlite", database=str(path))
+    # Parameters are what people store and search for: no log of a failed statement shows them.
+    engine = create_engine(url, pool_size=16, max_overflow=48, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
+from indexer.disk import Disk
 from indexer.errors import StorageUnavailable
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Originals:
     removed on opening, without a look at all pictures.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        self._folder, self._disk = folder, disk or Disk(folder)
         for partial in folder.glob(f"*{_PARTIAL}"):
             _unlink(partial)
         self._lock = threading.Lock()
@@ -40,8 +41,9 @@ class Originals:
         """Store bytes by their SHA-256, durably, and keep them while the block commits what refers to them.
 
         Raises:
-            StorageUnavailable: The disk is full or cannot be written to.
+            StorageUnavailable: The disk is full, or nearly so, or cannot be written to.
         """
+        self._disk.check()
         with self._lock:
             self._in_flight.update(contents.keys())
         try:

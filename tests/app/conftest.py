@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from app.cli import main
 from app.cli.serve import address, listen
 from app.server import create_app
+from app.serving import configure
 from app.settings import Settings
 from models.encoder import Encoder
 from models.errors import ModelNotFound
@@ -34,6 +35,9 @@ QUALITY = "/v1/collections/default/quality"
 SELECT = "/v1/collections/default/select"
 REEMBED = "/v1/collections/default/reembed"
 GENERATIONS = "/v1/collections/default/generations"
+
+LOCAL = "http://127.0.0.1"
+"""A name of this machine, as the server asks for."""
 
 Run = Callable[..., "Ran"]
 
@@ -82,7 +86,8 @@ def client(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterat
 @contextmanager
 def client_of(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[TestClient]:
     """A client of an app in this process."""
-    with TestClient(make_app(settings, encoder, **others), raise_server_exceptions=False) as client:
+    app = make_app(settings, encoder, **others)
+    with TestClient(app, base_url=LOCAL, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -101,8 +106,15 @@ def make_app(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) ->
 @pytest.fixture
 def server_url(settings: Settings, encoder: FakeEncoder, new: FakeEncoder) -> Iterator[str]:
     """The address of a real server in a thread."""
+    with serving(settings, encoder, new=new) as url:
+        yield url
+
+
+@contextmanager
+def serving(settings: Settings, encoder: FakeEncoder, **others: FakeEncoder) -> Iterator[str]:
+    """The address of a real server in a thread, set up as `sightline serve` does it."""
     with listen(settings) as listener:
-        server = uvicorn.Server(uvicorn.Config(make_app(settings, encoder, new=new), log_level="warning"))
+        server = uvicorn.Server(configure(make_app(settings, encoder, **others), settings))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         while not server.started and thread.is_alive():

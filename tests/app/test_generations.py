@@ -17,7 +17,7 @@ from app.settings import Settings
 from models.encoder import TextEmbeddings
 from models.manifest import MANIFEST
 from models.store import EMBEDDED
-from tests.app.conftest import GENERATIONS, ITEMS, NEW, REEMBED, SEARCH, client_of
+from tests.app.conftest import GENERATIONS, ITEMS, LOCAL, NEW, REEMBED, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
 
@@ -305,7 +305,7 @@ def test_a_model_is_in_memory_while_a_generation_needs_it(settings: Settings) ->
         gc.collect()
         return len(client.app_state["resources"].encoders.opened)
 
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=LOCAL) as client:
         stock(client)
         assert opened() == 1
         reembed(client, activate=False)

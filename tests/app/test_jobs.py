@@ -254,6 +254,13 @@ def test_what_is_no_catalogue_fails_its_job_with_words(
     assert words.lower() in job["error"]["detail"].lower()
 
 
+def test_columns_are_guessed_before_a_catalogue_is_sent(client: TestClient) -> None:
+    guess = client.post("/v1/mapping", json={"columns": ["SKU", "Photo URL", "Product name", "", "colour"]})
+
+    assert guess.json() == {"id": "SKU", "image": "Photo URL", "text": "Product name", "metadata": ["colour"]}
+    assert client.post("/v1/mapping", json={"columns": []}).json()["metadata"] == []
+
+
 def test_a_mapping_of_columns_that_are_not_there_fails_the_job(client: TestClient) -> None:
     job = finished(client, upload(client, catalogue("a,red,"), mapping='{"id": "sku", "text": "title"}'))
 

@@ -38,6 +38,8 @@ def test_a_report_names_what_is_wrong(stocked: TestClient) -> None:
     assert stocked.get(worst["image_url"]).status_code == 200
     assert sum(alignment["histogram"]["counts"]) == 31
     assert 0 < report["modality_gap"] < 2
+    counts = report["modality_histogram"]
+    assert (sum(counts["image"]), sum(counts["text"]), len(counts["edges"])) == (34, 32, len(counts["text"]) + 1)
     assert report["duplicates"] == {
         "threshold": 1,
         "exact": True,
@@ -74,7 +76,8 @@ def test_an_empty_collection_has_a_report(client: TestClient) -> None:
     report = quality(client)
 
     assert report["coverage"]["items"] == 0
-    assert report["alignment"]["histogram"] is report["alignment"]["flagged_below"] is report["modality_gap"] is None
+    assert report["alignment"]["histogram"] is report["alignment"]["flagged_below"] is None
+    assert report["modality_gap"] is report["modality_histogram"] is None
 
 
 def test_pictures_that_are_not_kept_have_no_address(client: TestClient) -> None:

@@ -63,7 +63,7 @@ def test_hits_carry_scores_text_metadata_and_the_address_of_the_picture(stocked:
     assert (hit["text"], hit["metadata"]) == ("a red thing", {"n": 0})
     assert stocked.get(hit["image_url"]).content == picture("red")
     assert (answer["total"], answer["model"], answer["generation"], answer["truncated"]) == (4, "default", 1, False)
-    assert set(answer["took_ms"]) == {"embed", "search", "total"}
+    assert set(answer["took_ms"]) == {"embed", "search", "hydrate", "total"}
 
 
 def test_include_decides_what_hits_carry(stocked: TestClient, encoder: FakeEncoder) -> None:

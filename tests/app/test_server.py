@@ -24,7 +24,7 @@ from indexer.collections import Collections
 from models.batching import is_abandoned
 from models.encoder import TextEmbeddings
 from models.errors import RequestAbandoned
-from tests.app.conftest import ITEMS, SEARCH, client_of
+from tests.app.conftest import ITEMS, LOCAL, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
 
@@ -75,7 +75,7 @@ def test_metrics_count_requests_by_route_and_items_by_collection(client: TestCli
 
 
 def test_metrics_tell_what_goes_through_the_towers(settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:  # with the embedded model
+    with TestClient(create_app(settings), base_url=LOCAL) as client:  # with the embedded model
         client.put(f"{ITEMS}/a", json={"text": "red", "image": data_uri(picture("red"))})
         for _ in range(3):
             client.get(SEARCH, params={"q": "red"})
@@ -199,7 +199,7 @@ def test_a_form_that_streams_is_stopped_at_the_limit(settings: Settings, encoder
     "path", ["/v1/collections", "/metrics", "/nowhere", "//v1/collections", "/%761/models", "/behind/a/proxy/v1/models"]
 )
 def test_without_the_key_the_api_is_closed(locked: TestClient, path: str, headers: dict[str, str]) -> None:
-    answer = locked.get(f"http://testserver{path}", headers=headers)
+    answer = locked.get(f"{LOCAL}{path}", headers=headers)
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json()["type"] == "unauthorized"
@@ -223,7 +223,12 @@ def test_the_page_may_run_only_what_is_its_own(client: TestClient) -> None:
 
 @pytest.mark.parametrize("name", [path.name for path in page.FOLDER.iterdir()] if page.FOLDER.exists() else [])
 def test_the_pages_files_are_served(client: TestClient, name: str) -> None:
-    assert client.get(f"/static/{name}").content == (page.FOLDER / name).read_bytes()
+    answer = client.get(f"/static/{name}")
+
+    assert answer.content == (page.FOLDER / name).read_bytes()
+    assert answer.headers["cache-control"] == "no-cache"  # modules of two versions do not fit together
+    unchanged = client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
+    assert (unchanged.status_code, unchanged.headers["cache-control"]) == (304, "no-cache")
 
 
 @pytest.fixture

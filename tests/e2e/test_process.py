@@ -1,8 +1,11 @@
 """What a server process promises to those who start, stop and kill it."""
 
+import json
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -122,3 +125,50 @@ def test_a_second_demo_embeds_nothing(tmp_path: Path) -> None:
     assert spawn(tmp_path / "second.log", *arguments).wait(timeout=120) == 0
 
     assert "1 unchanged" in (tmp_path / "second.log").read_text()
+
+
+def test_sighup_reads_the_settings_anew_and_refuses_nobody(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "sightline.toml"
+    config.write_text("max_body_bytes = 1000\n")
+    server = start()
+    statuses: list[int] = []
+
+    def put_until(status: int) -> None:
+        deadline = time.monotonic() + 60
+        while not statuses or statuses[-1] != status:
+            assert time.monotonic() < deadline, statuses
+            with suppress(httpx.ReadError, httpx.RemoteProtocolError):  # connected, and closed before it had asked
+                answer = httpx.put(f"{server.url}{ITEMS}/dress", json={"text": "red " * 100}, timeout=60)
+                statuses.append(answer.status_code)
+
+    put_until(200)
+    config.write_text("max_body_bytes = 100\n")
+    server.process.send_signal(signal.SIGHUP)
+    put_until(413)
+    config.write_text("max_body_bytes = 'many'\n")
+    server.process.send_signal(signal.SIGHUP)
+    while "not read anew" not in server.log.read_text():
+        assert server.process.poll() is None
+    put_until(413)
+
+    assert set(statuses) <= {200, 201, 413}
+    assert found(server, "red") == ["dress"]
+    assert server.stop(signal.SIGTERM) == 0
+
+
+def test_before_it_stops_it_is_not_ready_and_still_answers(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sightline.toml").write_text("shutdown_delay_s = 60\nlog_format = 'json'\n")
+    server = start()
+    httpx.put(f"{server.url}{ITEMS}/dress", json={"text": "red summer dress"}, timeout=60).raise_for_status()
+
+    server.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{server.url}/readyz").status_code == 200:
+        assert time.monotonic() < deadline
+    assert found(server, "red summer dress") == ["dress"]
+    assert server.stop(signal.SIGTERM) == 0  # a second one waits no longer
+
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    searches = [line for line in lines if line.get("path") == SEARCH]
+    assert [(line["status"], len(line["request_id"])) for line in searches] == [(200, 32)]
+    assert "summer" not in server.log.read_text()

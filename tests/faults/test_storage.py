@@ -35,7 +35,8 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self.folder, self.disk, self.data = folder, folder / "disk", folder / "disk" / "data"
         self.processes: list[Process] = []
-        (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder}"]\n')
+        # The disk is filled to the last byte, not to what is kept free.
+        (folder / "sightline.toml").write_text(f'ingest_roots = ["{folder}"]\nmin_free_bytes = 0\n')
 
     def start(self, temporary: Path | None = None) -> httpx.Client:
         """The next one."""

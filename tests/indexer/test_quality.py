@@ -251,7 +251,7 @@ def test_an_empty_collection_has_a_report(collection: Collection) -> None:
 
     assert set(vars(found.coverage).values()) == {0}
     assert (found.alignment.count, found.alignment.mean, found.alignment.histogram) == (0, None, None)
-    assert (found.modality_gap, found.worst, found.suspicious) == (None, (), ())
+    assert (found.gap, found.worst, found.suspicious) == (None, (), ())
     assert (found.duplicates.count, found.duplicates.exact, found.duplicate_groups) == (0, True, ())
 
 
@@ -286,8 +286,30 @@ def test_the_modality_gap_is_between_the_centroids(collection: Collection) -> No
     collection.upsert(items(image, text=text))
     collection.delete(["i0", "i29"])
 
-    gap = np.linalg.norm(image[1:29].mean(axis=0) - text[1:29].mean(axis=0))
-    assert report(collection).modality_gap == pytest.approx(gap, abs=1e-4)
+    middles = [vectors[1:29].mean(axis=0) for vectors in (image, text)]
+    gap = report(collection).gap
+    assert gap is not None
+    assert gap.distance == pytest.approx(np.linalg.norm(middles[0] - middles[1]), abs=1e-4)
+
+
+def test_along_the_gap_each_modality_has_its_place(collection: Collection) -> None:
+    aside = np.zeros(16)
+    aside[0] = 1
+    image, text = near(directions(30), 0.9), directions(30, seed=1)
+    image, text = (
+        rounded((v + shift * aside) / np.linalg.norm(v + shift * aside, axis=1, keepdims=True))
+        for v, shift in ((image, -3), (text, 3))
+    )
+    collection.upsert(items(image, text=text))
+
+    gap = report(collection).gap
+
+    assert gap is not None
+    assert {modality: sum(counts) for modality, counts in gap.counts.items()} == {"image": 30, "text": 30}
+    centres = (np.array(gap.edges[1:]) + np.array(gap.edges[:-1])) / 2
+    means = {modality: float(np.average(centres, weights=counts)) for modality, counts in gap.counts.items()}
+    assert means["text"] == pytest.approx(gap.distance / 2, abs=0.03)
+    assert means["image"] == pytest.approx(-gap.distance / 2, abs=0.03)
 
 
 def test_duplicates_are_found_by_vector_and_by_bytes(collection: Collection, encoder: FakeEncoder) -> None:

@@ -1,12 +1,13 @@
 """Texts of a new model find old vectors, as well as the two spaces are alike, and the report says how well that is."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from indexer.errors import ModelAbsent
 from indexer.reembed.bridge import BridgedEncoder, nearest_rotation
 from indexer.types import NewItem, SearchRequest, SearchResult, Term
 from models.encoder import TextEmbeddings
@@ -114,6 +115,38 @@ def test_a_bridge_serves_while_the_generation_is_filled_and_no_longer(
     turned.open.set()
     assert folder.end(job).state == "succeeded"
     assert not search(folder).bridged
+
+
+def test_a_bridge_lets_texts_find_what_a_model_made_that_is_gone(
+    open_folder: Callable[[], Folder], encoders: dict[str, FakeEncoder]
+) -> None:
+    folder = open_folder()
+    put(folder, 400)
+    own = search(folder)
+    encoders["default"], encoders["new"] = Random(DIMENSION, "e" * 64), (turned := Turned())
+    turned.open.clear()
+    folder = open_folder()
+    with pytest.raises(ModelAbsent):
+        search(folder)
+
+    job = folder.begin(bridge=True)
+    assert turned.reached.wait(30)
+    while not (bridged := answer(folder)):
+        pass
+    turned.open.set()
+    job = folder.end(job)
+
+    assert (bridged.generation, bridged.bridged, bridged.hits[0].id) == (1, True, own.hits[0].id)
+    assert (job.state, search(folder).generation) == ("succeeded", 2)
+    assert job.report is not None
+    assert (job.report["queries"], job.report["overlap_at_10"], job.report["bridge"]["queries"]) == (0, None, 0)
+
+
+def answer(folder: Folder) -> SearchResult | None:
+    try:
+        return search(folder)
+    except ModelAbsent:
+        return None
 
 
 def test_nothing_is_bridged_unasked(folder: Folder, encoders: dict[str, FakeEncoder]) -> None:
