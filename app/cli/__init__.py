@@ -12,6 +12,7 @@ from app.cli import (
     index,
     ingest,
     jobs,
+    mcp,
     model,
     reembed,
     sample,
@@ -43,6 +44,7 @@ cli.add_typer(model.cli, name="model")
 cli.command("train")(train.train)
 cli.command("eval")(train.evaluate)
 cli.command("sample")(sample.sample)
+cli.command("mcp")(mcp.mcp)
 cli.command("doctor")(doctor.doctor)
 
 
