@@ -35,8 +35,9 @@ $(VENV)/cpu.stamp: requirements/cpu.txt pyproject.toml
 	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/cpu.stamp requirements/dev.txt
+$(VENV)/dev.stamp: $(VENV)/cpu.stamp requirements/dev.txt requirements/alone.txt
 	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --no-deps -r requirements/alone.txt
 	touch $@
 
 .venv-train/stamp: requirements/train.txt pyproject.toml
@@ -51,12 +52,14 @@ define make_venv
 	test -x $(1)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON) $(1)
 endef
 
-# Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all.
+# Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all. Of what is in alone only
+# a module is tested with; what it depends on (torch) is left out.
 locks:
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu -o requirements/cpu.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev -c requirements/cpu.txt -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu -o requirements/gpu.txt
+	echo clip-retrieval | $(UV) pip compile -q --universal --no-deps --generate-hashes --no-emit-index-url --no-header --no-annotate - -o requirements/alone.txt
 
 clean:
 	rm -rf $(VENV) .venv-train

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     allow_anonymous: bool = Field(
         default=False, description="Serve on other addresses than loopback without a key: anyone can then write."
     )
+    clip_retrieval: bool = Field(
+        default=False,
+        description="Also speak clip-retrieval's protocol: `POST /knn-service`, `POST /metadata`, `GET /indices-list`.",
+    )
     shutdown_timeout_s: int = Field(
         default=10, ge=0, description="Seconds that running requests get to end after SIGTERM."
     )
