@@ -21,6 +21,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.schemas.problem import FieldError, Problem
 from indexer import errors as indexer_errors
@@ -31,6 +32,8 @@ from models.errors import ImageError, ModelError
 logger = logging.getLogger("sightline")
 
 MEDIA_TYPE = "application/problem+json"
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class RequestError(HTTPException):
@@ -212,9 +215,18 @@ async def answer_http_exception(request: Request, error: Exception) -> JSONRespo
     detail = str(error.detail)
     if error.status_code in (404, 405) and detail == phrase:
         detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
-    return problem_response(
-        Problem(type=word, title=_title(word), status=error.status_code, detail=detail), error.headers
-    )
+    headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+    return problem_response(Problem(type=word, title=_title(word), status=error.status_code, detail=detail), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that there are for the path; Starlette tells those of one route, and there may be several."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def answer_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.batches import store_batch
 from app.dependencies import ImageLoader, ItemId, LoadImage, TheCollection, TheResources, image_url
@@ -17,6 +18,15 @@ from indexer.collection import Collection
 from indexer.errors import ItemNotFound
 from indexer.search.filters import parse_filter
 from indexer.types import Failed, Item
+
+
+class _ItemConvertor(StringConvertor):
+    """An id, in which slashes need not be encoded; but one before `image` or `explain` leads to what an item has."""
+
+    regex = "(?:(?!/(?:image|explain)$).)+"
+
+
+register_url_convertor("item", _ItemConvertor())
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=StrictRoute)
 
@@ -34,7 +44,7 @@ _PUT_BODY = {
 
 
 @router.put(
-    "/{item_id:path}",
+    "/{item_id:item}",
     summary="Store an item",
     responses=WRITING | problems(409) | {201: {"model": schemas.PutItem, "description": "It was created now."}},
     openapi_extra=_PUT_BODY,
@@ -80,12 +90,12 @@ def delete_items(body: schemas.DeleteBody, collection: TheCollection) -> schemas
     return schemas.Deleted(deleted=collection.delete_matching(parse_filter(body.filter)))
 
 
-@router.get("/{item_id:path}", summary="Read an item", responses=READING)
+@router.get("/{item_id:item}", summary="Read an item", responses=READING)
 def get_item(item_id: ItemId, collection: TheCollection) -> schemas.Item:
     return _describe(collection, collection.get(item_id))
 
 
-@router.delete("/{item_id:path}", summary="Delete an item", status_code=204, responses=READING)
+@router.delete("/{item_id:item}", summary="Delete an item", status_code=204, responses=READING)
 def delete_item(item_id: ItemId, collection: TheCollection) -> None:
     if not collection.delete([item_id]):
         raise ItemNotFound(f"no item {item_id!r} in collection {collection.name!r}")
