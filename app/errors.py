@@ -23,7 +23,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from app.schemas.problem import FieldError, Problem
+from app.schemas.problem import FieldError, Location, Problem
 from indexer import errors as indexer_errors
 from indexer.errors import IndexerError
 from models import errors as model_errors
@@ -174,17 +174,20 @@ ProblemError = IndexerError | ModelError | RequestError
 _WORDS = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
 
 
-def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
+def problem_of(error: ProblemError, pointer: str | None = None, location: Location = "body") -> Problem:
     """Describe an error to the client; of a fault on the server's side only the kind is told.
 
     Args:
         pointer: Where in the request the fault is, when the error does not know.
+        location: Part of the request that pointers are for.
     """
     status, word = STATUS_AND_TYPE[type(error)]
     told = status < 500 or isinstance(error, RequestError | indexer_errors.StorageUnavailable)
     detail = error.detail if told else "the server's log says why"
     pointer = error_pointer(error) if pointer is None else pointer
-    errors = None if pointer is None or status >= 500 else [FieldError(location="body", pointer=pointer, detail=detail)]
+    errors = (
+        None if pointer is None or status >= 500 else [FieldError(location=location, pointer=pointer, detail=detail)]
+    )
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
 
@@ -196,11 +199,12 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors of `STATUS_AND_TYPE`."""
+    location: Location = "query" if request.method == "GET" else "body"
     if isinstance(error, FieldFault):
-        problem = problem_of(error.error, error.pointer)
+        problem = problem_of(error.error, error.pointer, location)
     else:
         assert isinstance(error, ProblemError)
-        problem = problem_of(error)
+        problem = problem_of(error, location=location)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}, 507: {"Retry-After": "30"}}

@@ -33,7 +33,7 @@ def problems(*statuses: int) -> Responses:
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted(statuses)}
 
 
-READING = problems(401, 404, 422)
+READING = problems(400, 401, 404, 422)
 ASKING = problems(400, 401, 404, 413, 415, 422, 503)
 WRITING = ASKING | problems(507)
 

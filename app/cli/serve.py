@@ -78,13 +78,16 @@ def run_server(resources: "Resources", listener: socket.socket, *, access_log: b
     import uvicorn
 
     from app.memory import set_aside
+    from app.protocol import Protocol
     from app.server import compose_app
     from app.serving import Server
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     settings = resources.settings
     app = compose_app(settings, lambda: nullcontext(resources))
-    config = uvicorn.Config(app, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s)
+    config = uvicorn.Config(
+        app, http=Protocol, access_log=access_log, timeout_graceful_shutdown=settings.shutdown_timeout_s
+    )
     server = Server(config, resources.jobs.stop)
     set_aside()
     err.print(f"Sightline serves {address(listener)}", highlight=False)

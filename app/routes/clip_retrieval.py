@@ -68,7 +68,7 @@ def read_metadata(body: schemas.MetadataBody, request: Request, collections: The
     return [schemas.Described(id=item.id, metadata=_describe(collection, item, request)) for item in there]
 
 
-@router.get("/indices-list", summary="List collections, as clip-retrieval does", responses=problems(401))
+@router.get("/indices-list", summary="List collections, as clip-retrieval does", responses=problems(400, 401))
 def list_indices(collections: TheCollections) -> list[str]:
     """Their names."""
     return [info.name for info in collections.infos()]

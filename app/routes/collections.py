@@ -23,7 +23,7 @@ def put_collection(name: Name, body: CollectionBody, resources: TheResources, re
     return Collection.of(info)
 
 
-@router.get("", summary="List collections", responses=problems(401))
+@router.get("", summary="List collections", responses=problems(400, 401))
 def list_collections(collections: TheCollections) -> CollectionList:
     return CollectionList(collections=[Collection.of(info) for info in collections.infos()])
 

@@ -23,7 +23,7 @@ from indexer.types import Failed, Item
 class _ItemConvertor(StringConvertor):
     """An id, in which slashes need not be encoded; but one before `image` or `explain` leads to what an item has."""
 
-    regex = "(?:(?!/(?:image|explain)$).)+"
+    regex = "(?:(?!/(?:image|explain)$).)*"
 
 
 register_url_convertor("item", _ItemConvertor())
@@ -75,7 +75,7 @@ def post_items(
     return schemas.BatchResults(results=results)
 
 
-@router.get("", summary="List items", responses=READING | problems(400))
+@router.get("", summary="List items", responses=READING)
 def list_items(query: Annotated[schemas.ItemsQuery, Query()], collection: TheCollection) -> schemas.ItemPage:
     """Those that match the filter, in the order in which they were first stored."""
     items, cursor = collection.items(query.limit, query.cursor, load_filter(query.filter))

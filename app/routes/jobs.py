@@ -61,10 +61,17 @@ _BODY = {
     }
 }
 
+
+class JsonLines(StreamingResponse):
+    """One JSON object a line."""
+
+    media_type = "application/jsonl"
+
+
 _ERRORS = READING | {
     200: {
         "description": "One JSON object a line.",
-        "content": {"application/jsonl": {"schema": refer_to(schemas.RowReport)}},
+        "content": {JsonLines.media_type: {"schema": refer_to(schemas.RowReport)}},
     }
 }
 
@@ -127,10 +134,10 @@ async def follow_job(known: TheJob, jobs: TheJobs) -> AsyncIterator[ServerSentEv
         await anyio.sleep(EVENT_INTERVAL_S)
 
 
-@router.get("/jobs/{job_id}/errors", summary="Read a job's bad rows", responses=_ERRORS)
-def read_errors(known: TheJob, jobs: TheJobs) -> StreamingResponse:
+@router.get("/jobs/{job_id}/errors", summary="Read a job's bad rows", response_class=JsonLines, responses=_ERRORS)
+def read_errors(known: TheJob, jobs: TheJobs) -> JsonLines:
     """JSON Lines: each row that was not stored (`error`), or only in part (`warning`), in order."""
-    return StreamingResponse(_lines(jobs.store, known), media_type="application/jsonl")
+    return JsonLines(_lines(jobs.store, known))
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))

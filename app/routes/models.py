@@ -13,7 +13,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 logger = logging.getLogger("sightline")
 
 
-@router.get("", summary="List models", responses=problems(401))
+@router.get("", summary="List models", responses=problems(400, 401))
 def list_models(store: TheStore) -> ModelList:
     """A model whose manifest cannot be read is left out; the server's log tells of it."""
     models = []

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.dependencies import LoadImage, RuleName, TheCollection
-from app.openapi import READING, WRITING, problems
+from app.openapi import READING, WRITING
 from app.queries import blame_pictures, load_terms
 from app.responses import model_response
 from app.schemas import rules as schemas
@@ -50,7 +50,7 @@ def delete_rule(rule: RuleName, collection: TheCollection) -> None:
     collection.rules.delete(rule)
 
 
-@router.get("/flags", summary="List flags", responses=READING | problems(400))
+@router.get("/flags", summary="List flags", responses=READING)
 def list_flags(query: Annotated[schemas.FlagsQuery, Query()], collection: TheCollection) -> schemas.FlagPage:
     """Newest first. There is one for each item and rule; it is made anew, or goes, when the item changes."""
     flags, cursor = collection.rules.flags(query.limit, query.cursor, query.rule)

@@ -23,6 +23,7 @@ from indexer.search.filters import Filter
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
 _JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by", "encoding_format"}
+_RESPONSES = WRITING | problems(409)
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
@@ -52,7 +53,7 @@ _UPLOAD_BODY = {
 }
 
 
-@router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING)
+@router.post("", summary="Search", response_model=schemas.SearchResults, responses=_RESPONSES)
 async def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
 
@@ -69,7 +70,9 @@ async def search(body: schemas.SearchBody, collection: TheCollection, load_image
     return await run_in_threadpool(answer)
 
 
-@router.get("", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(400))
+@router.get(
+    "", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(409, 503)
+)
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
@@ -81,7 +84,7 @@ def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheC
     "/upload",
     summary="Search by a picture's file",
     response_model=schemas.SearchResults,
-    responses=WRITING,
+    responses=_RESPONSES,
     openapi_extra=_UPLOAD_BODY,
 )
 async def search_upload(request: Request, collection: TheCollection) -> Response:

@@ -11,6 +11,8 @@ MAX_TEXT_LENGTH = 100_000
 """Characters; far beyond what any encoder reads, and little enough that tokenising never becomes an attack."""
 
 MAX_ID_LENGTH = 256
+MAX_URL_TEXT_LENGTH, MAX_URL_FILTER_LENGTH = 5_000, 15_000
+"""Together, each character as `%XX`, they fit in an address, of which a server takes 65,535 bytes."""
 
 
 class Schema(BaseModel):
@@ -33,6 +35,7 @@ def _some_positive(weights: dict[Any, float]) -> dict[Any, float]:
 
 ItemIdField = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, examples=["sku-1042"])]
 Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), AfterValidator(_not_blank)]
+UrlText = Annotated[str, Field(max_length=MAX_URL_TEXT_LENGTH), AfterValidator(_not_blank)]
 ImageReference = Annotated[
     str,
     Field(
@@ -59,5 +62,10 @@ FilterObject = Annotated[
     Field(description=FILTER_HELP, examples=[{"price": {"$lt": 100}, "brand": {"$in": ["Puma", "Nike"]}}]),
 ]
 FilterText = Annotated[
-    str, Field(max_length=100_000, description=f"{FILTER_HELP} As JSON text.", examples=['{"price": {"$lt": 100}}'])
+    str,
+    Field(
+        max_length=MAX_URL_FILTER_LENGTH,
+        description=f"{FILTER_HELP} As JSON text.",
+        examples=['{"price": {"$lt": 100}}'],
+    ),
 ]

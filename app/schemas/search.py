@@ -14,6 +14,7 @@ from app.schemas.base import (
     Schema,
     SignalWeights,
     Text,
+    UrlText,
 )
 from app.schemas.problem import Problem
 from app.schemas.vectors import Vector
@@ -194,7 +195,7 @@ class UploadBody(SearchOptions):
 class SearchQuery(Page):
     """The short form: a text."""
 
-    q: Text = Field(examples=["red dress"])
+    q: UrlText = Field(examples=["red dress"])
     mode: Mode = Field(default="vector", description=MODE_HELP)
     fusion: Fusion = "weighted"
     min_score: float | None = None

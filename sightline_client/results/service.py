@@ -26,7 +26,7 @@ class Model(Result):
     precision: str
     licence: str | None
     context_length: int
-    image_size: tuple[int, int]
+    image_size: list[int]
     parity: dict[str, float]
 
 
