@@ -31,9 +31,8 @@ async def read_body(request: Request, model: type[_Body], json_fields: frozenset
     """
     if is_form(request):
         fields, image = await _read_form(request, json_fields)
-    else:
-        fields, image = await request.json(), None
-    return await to_thread.run_sync(check_body, model, fields), image
+        return await to_thread.run_sync(check_fields, model, fields), image
+    return await to_thread.run_sync(check_body, model, await request.json()), None
 
 
 def is_form(request: Request) -> bool:
@@ -84,10 +83,15 @@ def _parse_field(name: str, value: Any) -> Any:
         raise JsonInvalid(f"the form's field {name} is not JSON: {error.detail}", f"/{name}") from error
 
 
-def check_body(model: type[_Body], fields: object) -> _Body:
+def check_fields(model: type[_Body], fields: JsonObject) -> _Body:
+    """A form's fields, all of which are texts, as `model`; raises `RequestValidationError`."""
+    return check_body(model, fields, strict=False)
+
+
+def check_body(model: type[_Body], fields: object, *, strict: bool | None = None) -> _Body:
     """Fields as `model`; raises `RequestValidationError`."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=strict)
     except ValidationError as error:
         errors = [{**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)]
         raise RequestValidationError(errors, body=fields) from error

@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
-from app.forms import check_body, is_form, open_form, parse_fields
+from app.forms import check_body, check_fields, is_form, open_form, parse_fields
 from app.openapi import READING, WRITING, problems, refer_to
 from app.schemas import jobs as schemas
 from app.schemas.base import JsonObject
@@ -154,7 +154,7 @@ async def _receive(request: Request, locations: Locations) -> IngestRequest:
         if not isinstance(upload, UploadFile):
             raise SourceInvalid("the form has no file in its field `file`", "/file")
         options = await to_thread.run_sync(
-            check_body, schemas.IngestOptions, parse_fields(fields, frozenset({"mapping"}))
+            check_fields, schemas.IngestOptions, parse_fields(fields, frozenset({"mapping"}))
         )
         source, sha256 = await to_thread.run_sync(locations.receive, upload.file, upload.filename or "")
     return options.request(source, sha256)

@@ -21,6 +21,12 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
+class Body(Schema):
+    """Base of JSON bodies: what is of another type (a number in quotes, true for 1) is refused, too."""
+
+    model_config = ConfigDict(strict=True)
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty or blank")

@@ -16,7 +16,7 @@ DUPLICATES = 0.94
 class Asked(BaseModel):
     """Base of requests."""
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
 
     indice_name: str | None = Field(default=None, description="Name of a collection; `default` when left out.")
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.errors import TokensUnsupported
-from app.schemas.base import ImageReference, ItemIdField, ModelName, Schema, Text
+from app.schemas.base import Body, ImageReference, ItemIdField, ModelName, Schema, Text
 
 
-class EmbeddingInput(Schema):
+class EmbeddingInput(Body):
     """A text or a picture."""
 
     text: Text | None = None
@@ -35,7 +35,7 @@ Inputs = Annotated[
 ]
 
 
-class EmbeddingsBody(Schema):
+class EmbeddingsBody(Body):
     """OpenAI's request, with pictures as well."""
 
     model_config = ConfigDict(
@@ -87,7 +87,7 @@ def _has_place(template: str) -> str:
     return template
 
 
-class ClassifyBody(Schema):
+class ClassifyBody(Body):
     """A picture, and the words to choose among."""
 
     model_config = ConfigDict(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from app.schemas.base import (
+    Body,
     FieldName,
     FilterObject,
     FilterText,
@@ -37,7 +38,7 @@ MODE_HELP = "Ranked by vectors, by the words of the items' texts, or by both."
 Include = Literal["text", "metadata", "vector", "explain"]
 
 
-class Term(Schema):
+class Term(Body):
     """One part of a query: exactly one of text, image, item and vector."""
 
     text: Text | None = None
@@ -99,6 +100,8 @@ class Page(Schema):
 class SearchOptions(Page):
     """Which vectors are searched, and what is told about the hits."""
 
+    model_config = ConfigDict(strict=True)
+
     mode: Mode = Field(default="vector", description=MODE_HELP)
     fusion: Fusion = Field(
         default="weighted", description="How modalities and words are mixed: by standardised scores or by ranks."
@@ -112,7 +115,7 @@ class SearchOptions(Page):
         "In mode hybrid also what `lexical` counts.",
     )
     include: tuple[Include, ...] = Field(
-        default=("text", "metadata"), description="What hits carry beside id and scores."
+        default=("text", "metadata"), strict=False, description="What hits carry beside id and scores."
     )
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="How `vectors` are given: as numbers, or as base64 of little-endian float32."
@@ -120,6 +123,7 @@ class SearchOptions(Page):
     filter: FilterObject | None = None
     facets: tuple[FieldName, ...] = Field(
         default=(),
+        strict=False,
         max_length=MAX_FACETS,
         description="Fields whose values are counted among all items that match the filter.",
     )
@@ -169,7 +173,7 @@ class SearchBody(SearchOptions):
     query: Query
 
 
-class BatchBody(Schema):
+class BatchBody(Body):
     """Searches that are answered together."""
 
     model_config = ConfigDict(
