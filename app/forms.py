@@ -57,10 +57,17 @@ async def open_form(request: Request, *, max_files: int, max_fields: int) -> Asy
         await form.close()
 
 
-def form_document(properties: JsonObject, required: list[str]) -> JsonObject:
-    """OpenAPI's description of a form with a picture's file."""
-    image = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
-    return {"schema": {"type": "object", "properties": {"image": image} | properties, "required": required}}
+PICTURE = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
+
+
+def form_document(properties: JsonObject, required: list[str], json_fields: frozenset[str]) -> JsonObject:
+    """OpenAPI's description of a form.
+
+    Args:
+        json_fields: Fields whose text is JSON.
+    """
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"schema": schema, "encoding": {name: {"contentType": "application/json"} for name in sorted(json_fields)}}
 
 
 async def _read_form(request: Request, json_fields: frozenset[str]) -> tuple[JsonObject, bytes | None]:

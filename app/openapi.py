@@ -63,6 +63,12 @@ def refer_to(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
+def fields_of(model: type[BaseModel], *names: str) -> dict[str, Any]:
+    """The schemas of some fields, or of all, for forms, which FastAPI does not read itself."""
+    properties: dict[str, Any] = model.model_json_schema(ref_template=_REFERENCE)["properties"]
+    return {name: schema for name, schema in properties.items() if not names or name in names}
+
+
 def _declare_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:
     schema = model.model_json_schema(ref_template=_REFERENCE)
     schemas.update(schema.pop("$defs", {}))

@@ -9,8 +9,8 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from app.batches import store_batch
 from app.dependencies import ImageLoader, ItemId, LoadImage, TheCollection, TheResources, image_url
 from app.errors import BatchTooLarge, FieldFault
-from app.forms import form_document, read_body
-from app.openapi import READING, WRITING, problems, refer_to
+from app.forms import PICTURE, form_document, read_body
+from app.openapi import READING, WRITING, fields_of, problems, refer_to
 from app.queries import load_filter
 from app.schemas import items as schemas
 from app.strict_json import StrictRoute
@@ -30,14 +30,14 @@ register_url_convertor("item", _ItemConvertor())
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=StrictRoute)
 
+_JSON_FIELDS = frozenset({"metadata"})
+_FORM = fields_of(schemas.ItemBody, "text", "metadata") | {"image": PICTURE}
 _PUT_BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": refer_to(schemas.ItemBody)},
-            "multipart/form-data": form_document(
-                {"text": {"type": "string"}, "metadata": {"type": "string", "description": "A JSON object."}}, []
-            ),
+            "multipart/form-data": form_document(_FORM, [], _JSON_FIELDS),
         },
     }
 }
@@ -53,7 +53,7 @@ async def put_item(
     item_id: ItemId, collection: TheCollection, load_image: LoadImage, request: Request, response: Response
 ) -> schemas.PutItem:
     """When this answers, the item is durable, and the next search finds it."""
-    body, image = await read_body(request, schemas.ItemBody, frozenset({"metadata"}))
+    body, image = await read_body(request, schemas.ItemBody, _JSON_FIELDS)
     stored = await run_in_threadpool(_put, collection, item_id, body, image, load_image)
     response.status_code = 201 if stored.status == "created" else 200
     return stored

@@ -14,8 +14,8 @@ from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
-from app.forms import check_body, check_fields, is_form, open_form, parse_fields
-from app.openapi import READING, WRITING, problems, refer_to
+from app.forms import check_body, check_fields, form_document, is_form, open_form, parse_fields
+from app.openapi import READING, WRITING, fields_of, problems, refer_to
 from app.schemas import jobs as schemas
 from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
@@ -40,23 +40,15 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-_FORM: JsonObject = {
-    "type": "object",
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "The catalogue."},
-        "mapping": {"type": "string", "description": "A JSON object."},
-        "on_error": {"type": "string", "enum": ["skip", "fail"]},
-        "mode": {"type": "string", "enum": ["upsert", "sync"]},
-        "expect_deletes": {"type": "integer"},
-    },
-    "required": ["file"],
-}
+_JSON_FIELDS = frozenset({"mapping"})
+_CATALOGUE = {"type": "string", "format": "binary", "description": "The catalogue."}
+_FORM = fields_of(schemas.IngestOptions) | {"file": _CATALOGUE}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": refer_to(schemas.IngestBody)},
-            "multipart/form-data": {"schema": _FORM},
+            "multipart/form-data": form_document(_FORM, ["file"], _JSON_FIELDS),
         },
     }
 }
@@ -153,9 +145,7 @@ async def _receive(request: Request, locations: Locations) -> IngestRequest:
         upload = fields.pop("file", None)
         if not isinstance(upload, UploadFile):
             raise SourceInvalid("the form has no file in its field `file`", "/file")
-        options = await to_thread.run_sync(
-            check_fields, schemas.IngestOptions, parse_fields(fields, frozenset({"mapping"}))
-        )
+        options = await to_thread.run_sync(check_fields, schemas.IngestOptions, parse_fields(fields, _JSON_FIELDS))
         source, sha256 = await to_thread.run_sync(locations.receive, upload.file, upload.filename or "")
     return options.request(source, sha256)
 

@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import LoadImage, TheCollection
 from app.errors import MediaTypeUnsupported, blame
-from app.forms import form_document, is_form, read_body
-from app.openapi import READING, WRITING, problems
+from app.forms import PICTURE, form_document, is_form, read_body
+from app.openapi import READING, WRITING, fields_of, problems
 from app.queries import blame_pictures, filter_of, load_filter, load_terms
 from app.responses import json_response
 from app.results import write_results
@@ -24,31 +24,12 @@ router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], rout
 
 _JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by", "encoding_format"}
 _RESPONSES = WRITING | problems(409)
+_TEXT = {"type": "string", "description": "A text to search for together with the picture."}
+_FORM = fields_of(schemas.SearchOptions) | {"image": PICTURE, "query": _TEXT}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "content": {
-            "multipart/form-data": form_document(
-                {
-                    "query": {"type": "string", "description": "A text to search for together with the picture."},
-                    "limit": {"type": "integer", "default": 10},
-                    "offset": {"type": "integer", "default": 0},
-                    "mode": {"type": "string", "enum": ["vector", "lexical", "hybrid"], "default": "vector"},
-                    "fusion": {"type": "string", "enum": ["weighted", "rrf"], "default": "weighted"},
-                    "min_score": {"type": "number"},
-                    "target": {"type": "string", "description": "A JSON object."},
-                    "include": {"type": "string", "description": "A JSON list."},
-                    "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
-                    "filter": {"type": "string", "description": "A JSON object."},
-                    "facets": {"type": "string", "description": "A JSON list."},
-                    "group_by": {"type": "string"},
-                    "group_size": {"type": "integer", "default": 1},
-                    "collapse_duplicates": {"type": "number"},
-                    "diversity": {"type": "number", "default": 0},
-                },
-                ["image"],
-            )
-        },
+        "content": {"multipart/form-data": form_document(_FORM, ["image"], _JSON_FIELDS)},
     }
 }
 

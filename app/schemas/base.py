@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic.config import JsonDict
 
 from indexer.search.filters import MAX_PATH_LENGTH
 from indexer.types import Modality, Signal
@@ -27,6 +28,9 @@ class Body(Schema):
     model_config = ConfigDict(strict=True)
 
 
+_VISIBLE: JsonDict = {"pattern": r"\S"}
+
+
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty or blank")
@@ -39,9 +43,14 @@ def _some_positive(weights: dict[Any, float]) -> dict[Any, float]:
     return weights
 
 
+def one_of(*names: str) -> dict[str, Any]:
+    """Of a model with exactly one of these fields: what its schema says of it."""
+    return {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]}
+
+
 ItemIdField = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, examples=["sku-1042"])]
-Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), AfterValidator(_not_blank)]
-UrlText = Annotated[str, Field(max_length=MAX_URL_TEXT_LENGTH), AfterValidator(_not_blank)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH, json_schema_extra=_VISIBLE), AfterValidator(_not_blank)]
+UrlText = Annotated[str, Field(max_length=MAX_URL_TEXT_LENGTH, json_schema_extra=_VISIBLE), AfterValidator(_not_blank)]
 ImageReference = Annotated[
     str,
     Field(

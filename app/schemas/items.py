@@ -15,6 +15,7 @@ from app.schemas.base import (
     JsonObject,
     Metadata,
     Schema,
+    one_of,
 )
 from app.schemas.problem import Problem
 from app.schemas.vectors import Vector
@@ -184,7 +185,10 @@ class ItemsQuery(Schema):
 class DeleteBody(Body):
     """Items to delete, by exactly one of ids and filter; ids that are not there are no error."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["sku-1042"]}, {"filter": {"season": "2019"}}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ids": ["sku-1042"]}, {"filter": {"season": "2019"}}]}
+        | one_of("ids", "filter")
+    )
 
     ids: list[ItemIdField] | None = Field(default=None, min_length=1, max_length=10_000)
     filter: FilterObject | None = Field(default=None, min_length=1)

@@ -16,6 +16,7 @@ from app.schemas.base import (
     SignalWeights,
     Text,
     UrlText,
+    one_of,
 )
 from app.schemas.problem import Problem
 from app.schemas.vectors import Vector
@@ -40,6 +41,8 @@ Include = Literal["text", "metadata", "vector", "explain"]
 
 class Term(Body):
     """One part of a query: exactly one of text, image, item and vector."""
+
+    model_config = ConfigDict(json_schema_extra=one_of("text", "image", "item", "vector"))
 
     text: Text | None = None
     image: ImageReference | None = None
@@ -70,7 +73,7 @@ def _as_terms(query: Any) -> Any:
 
 Query = Annotated[
     list[Term],
-    BeforeValidator(_as_terms, json_schema_input_type=str | Term | list[str | Term]),
+    BeforeValidator(_as_terms, json_schema_input_type=Text | Term | list[Text | Term]),
     Field(min_length=1, max_length=MAX_TERMS, description="A text, a term, or a list of these."),
 ]
 
