@@ -6,16 +6,19 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
 IMAGES ?=
 PORT ?= 8000
 
-.PHONY: demo test faults check bench test-train locks clean
+.PHONY: demo test faults fuzz check bench test-train locks clean
 
 demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not train and not faults"
+	$(BIN)/python -m pytest -m "not train and not faults and not fuzz"
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m faults
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m fuzz
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
