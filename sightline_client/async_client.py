@@ -208,7 +208,7 @@ class AsyncClient:
             try:
                 with call.parts() as parts:
                     response = await self._http.send(self._http.build_request(**parts), stream=stream)
-                if response.is_success:
+                if attempts.are_over(response):
                     return response
                 await response.aread()
                 pause_s = attempts.after_refusal(response)

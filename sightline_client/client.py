@@ -203,7 +203,7 @@ class Client:
             try:
                 with call.parts() as parts:
                     response = self._http.send(self._http.build_request(**parts), stream=stream)
-                if response.is_success:
+                if attempts.are_over(response):
                     return response
                 response.read()
                 pause_s = attempts.after_refusal(response)

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -16,6 +17,9 @@ _REFUSED = frozenset({429, 503})
 
 _UNKNOWN = frozenset({502, 504})
 """A proxy does not know what the server did of it."""
+
+_NEVER = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+"""An address or a header that is none."""
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -45,6 +49,12 @@ class Attempts:
         self._retry = retry
         self._call = call
         self._count = 0
+        self._may_have_arrived = False
+
+    def are_over(self, response: httpx.Response) -> bool:
+        """Whether the answer is a success; what is to be gone, and may be gone by an attempt before, is one, too."""
+        is_gone = self._call.method == "DELETE" and response.status_code == HTTPStatus.NOT_FOUND
+        return response.is_success or (is_gone and self._may_have_arrived)
 
     def after_error(self, error: httpx.TransportError) -> float:
         """The connection failed; it may be that the call had arrived.
@@ -52,9 +62,10 @@ class Attempts:
         Raises:
             ConnectionFailed: It is not sent again.
         """
-        may_repeat = self._call.idempotent or isinstance(error, _NOT_SENT)
+        may_repeat = not isinstance(error, _NEVER) and (self._call.idempotent or isinstance(error, _NOT_SENT))
         if not (may_repeat and self._has_more()):
             raise ConnectionFailed(f"no server answered {self._call.method} {self._call.path}: {error!r}") from error
+        self._may_have_arrived |= not isinstance(error, _NOT_SENT)
         return self._pause()
 
     def after_refusal(self, response: httpx.Response) -> float:
@@ -64,6 +75,7 @@ class Attempts:
             RequestRefused: It is not sent again.
         """
         status = response.status_code
+        self._may_have_arrived |= status in _UNKNOWN
         may_repeat = status in _REFUSED or (status in _UNKNOWN and self._call.idempotent)
         asked = asked_pause_s(response.headers.get("retry-after", ""))
         if not (may_repeat and asked <= self._retry.longest_pause_s and self._has_more()):

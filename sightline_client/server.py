@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def http_options(url: str | None, api_key: str | None, timeout_s: float) -> dict[str, Any]:
     """What httpx's clients are made with; `SIGHTLINE_URL` and `SIGHTLINE_API_KEY` say what is left out."""
     url = url or os.environ.get("SIGHTLINE_URL") or DEFAULT_URL
-    api_key = api_key or os.environ.get("SIGHTLINE_API_KEY")
+    api_key = (api_key or os.environ.get("SIGHTLINE_API_KEY", "")).strip()
     return {
         "base_url": url,
         "headers": {"User-Agent": "sightline-client"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sightline_client import ConnectionFailed, RequestRefused, Retry, calls
+from sightline_client import ConnectionFailed, NotFound, RequestRefused, Retry, calls
 from sightline_client.retrying import Attempts, asked_pause_s
 from tests.client.conftest import Connect
 from tests.servers import Request, answer, serve
@@ -70,6 +70,21 @@ def test_only_what_may_be_done_twice_is_sent_again_after_a_lost_answer(connect: 
         with pytest.raises((ConnectionFailed, RequestRefused)):
             connect(server.url).delete_items(["a"])
     assert [request.target for request in server.requests] == ["/v1/models"] * 2 + [DELETE]
+
+
+@pytest.mark.parametrize("lost", [None, busy(502)], ids=["connection", "502"])
+def test_what_is_gone_by_an_attempt_before_is_deleted(connect: Connect, lost: bytes | None) -> None:
+    gone = answer(b"{}", status=404)
+    with serve({"/v1/collections/a": Script(lost, gone, busy(503), gone)}) as server:
+        assert connect(server.url).delete_collection("a") is None
+        with pytest.raises(NotFound):  # it was refused before, and so was not there at all
+            connect(server.url).delete_collection("a")
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost"])
+def test_what_is_no_address_is_told_at_once(connect: Connect, url: str) -> None:
+    with pytest.raises(ConnectionFailed):
+        connect(url, retry=Retry(first_pause_s=3600)).models()
 
 
 def test_a_broken_answer_is_asked_for_again(connect: Connect) -> None:
