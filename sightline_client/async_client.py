@@ -10,7 +10,7 @@ import httpx
 
 from sightline_client import calls
 from sightline_client.call import Call, read_json
-from sightline_client.errors import IngestStopped, JobFailed, RequestRefused, SightlineError
+from sightline_client.errors import ConnectionFailed, IngestStopped, JobFailed, RequestRefused, SightlineError
 from sightline_client.ingest import (
     Answers,
     Batch,
@@ -128,7 +128,7 @@ class AsyncClient:
         while True:
             events = Events()
             async with aclosing(await self._answer(calls.job_events(job_id), stream=True)) as response:
-                async for data in _read(response, events.add):
+                async for data in _until_it_breaks(_cut(response, events.add)):
                     job: Job = read_json(Job, data)
                     if job != told:
                         yield job
@@ -153,9 +153,8 @@ class AsyncClient:
         """The rows of a catalogue that a job could not store, or only in part, in order."""
         lines = Lines()
         async with aclosing(await self._answer(calls.job_errors(job_id), stream=True)) as response:
-            async for piece in response.aiter_bytes():
-                for line in lines.add(piece):
-                    yield read_json(RowReport, line)
+            async for line in _cut(response, lines.add):
+                yield read_json(RowReport, line)
 
     async def ingest_items(
         self,
@@ -248,9 +247,17 @@ async def _each(items: Iterable[NewItem] | AsyncIterable[NewItem]) -> AsyncItera
             yield item
 
 
-async def _read(response: httpx.Response, cut: Callable[[bytes], Iterator[str]]) -> AsyncIterator[str]:
-    """The events of a stream, until it ends or breaks off."""
-    with suppress(httpx.TransportError):
+async def _cut(response: httpx.Response, cut: Callable[[bytes], Iterator[str]]) -> AsyncIterator[str]:
+    """A stream, piece by piece; raises `ConnectionFailed` where it breaks off."""
+    try:
         async for piece in response.aiter_bytes():
-            for data in cut(piece):
-                yield data
+            for part in cut(piece):
+                yield part
+    except httpx.TransportError as error:
+        raise ConnectionFailed(f"the answer broke off: {error!r}") from error
+
+
+async def _until_it_breaks(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    with suppress(ConnectionFailed):
+        async for event in events:
+            yield event

@@ -11,7 +11,7 @@ import httpx
 
 from sightline_client import calls
 from sightline_client.call import Call, read_json
-from sightline_client.errors import IngestStopped, JobFailed, RequestRefused, SightlineError
+from sightline_client.errors import ConnectionFailed, IngestStopped, JobFailed, RequestRefused, SightlineError
 from sightline_client.ingest import (
     IN_FLIGHT,
     Answers,
@@ -128,7 +128,7 @@ class Client:
         while True:
             events = Events()
             with closing(self._answer(calls.job_events(job_id), stream=True)) as response:
-                for data in _read(response, events.add):
+                for data in _until_it_breaks(_cut(response, events.add)):
                     job: Job = read_json(Job, data)
                     if job != told:
                         yield job
@@ -152,9 +152,8 @@ class Client:
         """The rows of a catalogue that a job could not store, or only in part, in order."""
         lines = Lines()
         with closing(self._answer(calls.job_errors(job_id), stream=True)) as response:
-            for piece in response.iter_bytes():
-                for line in lines.add(piece):
-                    yield read_json(RowReport, line)
+            for line in _cut(response, lines.add):
+                yield read_json(RowReport, line)
 
     def ingest_items(
         self,
@@ -232,8 +231,15 @@ def _batches(items: Iterable[NewItem]) -> Iterator[Batch]:
     yield from cutter.rest()
 
 
-def _read(response: httpx.Response, cut: Callable[[bytes], Iterator[str]]) -> Iterator[str]:
-    """The events of a stream, until it ends or breaks off."""
-    with suppress(httpx.TransportError):
+def _cut(response: httpx.Response, cut: Callable[[bytes], Iterator[str]]) -> Iterator[str]:
+    """A stream, piece by piece; raises `ConnectionFailed` where it breaks off."""
+    try:
         for piece in response.iter_bytes():
             yield from cut(piece)
+    except httpx.TransportError as error:
+        raise ConnectionFailed(f"the answer broke off: {error!r}") from error
+
+
+def _until_it_breaks(events: Iterator[str]) -> Iterator[str]:
+    with suppress(ConnectionFailed):
+        yield from events

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.routes import jobs as routes
 from app.settings import Settings
-from sightline_client import Job, JobFailed, NotFound, RequestRefused
+from sightline_client import ConnectionFailed, Job, JobFailed, NotFound, RequestRefused
 from sightline_client.lines import Events, Lines
 from tests.client.conftest import Connect
 from tests.servers import Answer, Request, answer, serve
@@ -112,6 +112,14 @@ def test_a_job_is_followed_across_restarts(connect: Connect) -> None:
         (2, "running"),
         (3, "succeeded"),
     ]
+
+
+def test_a_report_that_breaks_off_is_no_whole_one(connect: Connect) -> None:
+    row = b'{"level": "error", "row": 1, "id": "a", "code": "c", "detail": "d"}\n'
+    whole = answer(row + row)
+    answers: dict[str, Answer] = {"/v1/jobs/j/errors": lambda _, connection: connection.sendall(whole[:-20])}
+    with serve(answers) as server, pytest.raises(ConnectionFailed, match="broke off"):
+        list(connect(server.url).job_errors("j"))
 
 
 PIECES = st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"])), max_size=5)
