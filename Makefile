@@ -6,16 +6,19 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
 IMAGES ?=
 PORT ?= 8000
 
-.PHONY: demo test faults check bench test-train locks clean
+.PHONY: demo test faults fuzz check bench test-train locks clean
 
 demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not train and not faults"
+	$(BIN)/python -m pytest -m "not train and not faults and not fuzz"
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m faults
+
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m fuzz
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -35,8 +38,9 @@ $(VENV)/cpu.stamp: requirements/cpu.txt pyproject.toml
 	$(UV) pip install -q --python $(BIN)/python --no-deps -e .
 	touch $@
 
-$(VENV)/dev.stamp: $(VENV)/cpu.stamp requirements/dev.txt
+$(VENV)/dev.stamp: $(VENV)/cpu.stamp requirements/dev.txt requirements/alone.txt
 	$(UV) pip install -q --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(UV) pip install -q --python $(BIN)/python --require-hashes --no-deps -r requirements/alone.txt
 	touch $@
 
 .venv-train/stamp: requirements/train.txt pyproject.toml
@@ -51,13 +55,15 @@ define make_venv
 	test -x $(1)/bin/python || $(UV) venv -q --allow-existing --python $(PYTHON) $(1)
 endef
 
-# Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all.
+# Versions and hashes, no addresses. dev holds cpu, train holds dev, so that one resolution fits all. Of what is in alone only
+# a module is tested with; what it depends on (torch) is left out.
 locks:
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu -o requirements/cpu.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel -c requirements/cpu.txt -o requirements/otel.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev -c requirements/cpu.txt -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu --extra otel -o requirements/gpu.txt
+	echo clip-retrieval | $(UV) pip compile -q --universal --no-deps --generate-hashes --no-emit-index-url --no-header --no-annotate - -o requirements/alone.txt
 
 clean:
 	rm -rf $(VENV) .venv-train

@@ -84,7 +84,7 @@ Name = Annotated[str, BeforeValidator(_decode), Path(description="Name of the co
 ItemId = Annotated[
     str,
     BeforeValidator(_decode),
-    Path(description="Id of the item, percent-encoded.", min_length=1, max_length=MAX_ID_LENGTH),
+    Path(description="Id of the item, percent-encoded.", min_length=1, max_length=MAX_ID_LENGTH, examples=["sku-1042"]),
 ]
 
 RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]

@@ -26,9 +26,10 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
-from app.schemas.problem import FieldError, Problem
+from app.schemas.problem import FieldError, Location, Problem
 from indexer import errors as indexer_errors
 from indexer.errors import IndexerError
 from models import errors as model_errors
@@ -37,6 +38,8 @@ from models.errors import ImageError, ModelError
 logger = logging.getLogger("sightline")
 
 MEDIA_TYPE = "application/problem+json"
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class RequestError(HTTPException):
@@ -215,17 +218,20 @@ _HEADERS: Mapping[int, Mapping[str, str]] = {
 _WORDS = {404: "not-found", 405: "method-not-allowed", 400: "bad-request"}
 
 
-def problem_of(error: ProblemError, pointer: str | None = None) -> Problem:
+def problem_of(error: ProblemError, pointer: str | None = None, location: Location = "body") -> Problem:
     """Describe an error to the client; of a fault on the server's side only the kind is told.
 
     Args:
         pointer: Where in the request the fault is, when the error does not know.
+        location: Part of the request that pointers are for.
     """
     status, word = STATUS_AND_TYPE[type(error)]
     told = status < 500 or isinstance(error, RequestError | indexer_errors.StorageUnavailable)
     detail = error.detail if told else "the server's log says why"
     pointer = error_pointer(error) if pointer is None else pointer
-    errors = None if pointer is None or status >= 500 else [FieldError(location="body", pointer=pointer, detail=detail)]
+    errors = (
+        None if pointer is None or status >= 500 else [FieldError(location=location, pointer=pointer, detail=detail)]
+    )
     return Problem(type=word, title=_title(word), status=status, detail=detail, errors=errors)
 
 
@@ -248,11 +254,12 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
 
 async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors of `STATUS_AND_TYPE`."""
+    location: Location = "query" if request.method == "GET" else "body"
     if isinstance(error, FieldFault):
-        problem = problem_of(error.error, error.pointer)
+        problem = problem_of(error.error, error.pointer, location)
     else:
         assert isinstance(error, ProblemError)
-        problem = problem_of(error)
+        problem = problem_of(error, location=location)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     return problem_response(problem, getattr(error, "headers", None) or _HEADERS.get(problem.status))
@@ -271,9 +278,18 @@ async def answer_http_exception(request: Request, error: Exception) -> JSONRespo
     detail = str(error.detail)
     if error.status_code in (404, 405) and detail == phrase:
         detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
-    return problem_response(
-        Problem(type=word, title=_title(word), status=error.status_code, detail=detail), error.headers
-    )
+    headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
+    return problem_response(Problem(type=word, title=_title(word), status=error.status_code, detail=detail), headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that there are for the path; Starlette tells those of one route, and there may be several."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def answer_validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -34,9 +34,8 @@ async def read_body(request: Request, model: type[_Body], json_fields: frozenset
         fields, image = await _read_form(request, json_fields)
         if image is not None:
             caller_of(request.scope).take("pictures")
-    else:
-        fields, image = await request.json(), None
-    return await to_thread.run_sync(check_body, model, fields), image
+        return await to_thread.run_sync(check_fields, model, fields), image
+    return await to_thread.run_sync(check_body, model, await request.json()), None
 
 
 def is_form(request: Request) -> bool:
@@ -61,10 +60,17 @@ async def open_form(request: Request, *, max_files: int, max_fields: int) -> Asy
         await form.close()
 
 
-def form_document(properties: JsonObject, required: list[str]) -> JsonObject:
-    """OpenAPI's description of a form with a picture's file."""
-    image = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
-    return {"schema": {"type": "object", "properties": {"image": image} | properties, "required": required}}
+PICTURE = {"type": "string", "format": "binary", "description": "The picture's file; its bytes decide what it is."}
+
+
+def form_document(properties: JsonObject, required: list[str], json_fields: frozenset[str]) -> JsonObject:
+    """OpenAPI's description of a form.
+
+    Args:
+        json_fields: Fields whose text is JSON.
+    """
+    schema = {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {"schema": schema, "encoding": {name: {"contentType": "application/json"} for name in sorted(json_fields)}}
 
 
 async def _read_form(request: Request, json_fields: frozenset[str]) -> tuple[JsonObject, bytes | None]:
@@ -87,10 +93,15 @@ def _parse_field(name: str, value: Any) -> Any:
         raise JsonInvalid(f"the form's field {name} is not JSON: {error.detail}", f"/{name}") from error
 
 
-def check_body(model: type[_Body], fields: object) -> _Body:
+def check_fields(model: type[_Body], fields: JsonObject) -> _Body:
+    """A form's fields, all of which are texts, as `model`; raises `RequestValidationError`."""
+    return check_body(model, fields, strict=False)
+
+
+def check_body(model: type[_Body], fields: object, *, strict: bool | None = None) -> _Body:
     """Fields as `model`; raises `RequestValidationError`."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=strict)
     except ValidationError as error:
         errors = [{**found, "loc": ("body", *found["loc"])} for found in error.errors(include_url=False)]
         raise RequestValidationError(errors, body=fields) from error

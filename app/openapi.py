@@ -38,10 +38,10 @@ def problems(*statuses: int) -> Responses:
     return {status: {"model": Problem, "description": _MEANINGS[status]} for status in sorted(statuses)}
 
 
-AT_THE_GATE = problems(401, 403, 421, 429)
+AT_THE_GATE = problems(400, 401, 403, 421, 429)
 """What every operation answers with that is not open to all; and what one whose body is read, besides."""
 READING = problems(404, 422)
-ASKING = problems(400, 404, 408, 413, 415, 422, 503)
+ASKING = problems(404, 408, 413, 415, 422, 503)
 WRITING = ASKING | problems(507)
 
 
@@ -68,6 +68,12 @@ class SightlineAPI(FastAPI):
 def refer_to(model: type[BaseModel]) -> dict[str, str]:
     """A reference to a schema, for bodies that FastAPI does not read itself."""
     return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def fields_of(model: type[BaseModel], *names: str) -> dict[str, Any]:
+    """The schemas of some fields, or of all, for forms, which FastAPI does not read itself."""
+    properties: dict[str, Any] = model.model_json_schema(ref_template=_REFERENCE)["properties"]
+    return {name: schema for name, schema in properties.items() if not names or name in names}
 
 
 def _declare_schema(schemas: dict[str, Any], model: type[BaseModel]) -> None:

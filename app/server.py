@@ -18,6 +18,7 @@ from app.errors import FieldFault, RequestError, answer_error, answer_http_excep
 from app.metrics import Metrics
 from app.openapi import SightlineAPI
 from app.routes import (
+    clip_retrieval,
     collections,
     embeddings,
     explain,
@@ -69,19 +70,21 @@ def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager
             yield {"resources": resources}
 
     app = SightlineAPI(title="Sightline", version=read_version(), description=DESCRIPTION, lifespan=lifespan)
-    _add_routes(app)
+    _add_routes(app, settings)
     _add_error_handlers(app)
     _add_middleware(app, settings)
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
+def _add_routes(app: FastAPI, settings: Settings) -> None:
     # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
     before_items = (health, collections, generations, quality, pictures, explain)
     # Search goes before all: routes are tried one by one, and it is asked for most.
     searching = (search, search_batch)
     for module in (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page):
         app.include_router(module.router)
+    if settings.clip_retrieval:
+        app.include_router(clip_retrieval.router)
     app.mount("/static", page.PageFiles(directory=page.FOLDER, check_dir=False), name="static")
 
 

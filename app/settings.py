@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     allow_anonymous: bool = Field(
         default=False, description="Serve on other addresses than loopback without a key: anyone can then write."
     )
+    clip_retrieval: bool = Field(
+        default=False,
+        description="Also speak clip-retrieval's protocol: `POST /knn-service`, `POST /metadata`, `GET /indices-list`.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(),
         description="Names under which requests may reach the server; on loopback without a key only this machine's "

@@ -61,6 +61,9 @@ SCOPES: Mapping[str, Scope | None] = {
     "POST /v1/classify": "read",
     "GET /v1/models": "read",
     "GET /v1/models/{model}": "read",
+    "POST /knn-service": "read",
+    "POST /metadata": "read",
+    "GET /indices-list": "read",
 }
 
 EVERYWHERE = frozenset({"GET /metrics"})

@@ -14,6 +14,7 @@ from app.cli import (
     ingest,
     jobs,
     keys,
+    mcp,
     model,
     reembed,
     sample,
@@ -47,6 +48,7 @@ cli.add_typer(model.cli, name="model")
 cli.command("train")(train.train)
 cli.command("eval")(train.evaluate)
 cli.command("sample")(sample.sample)
+cli.command("mcp")(mcp.mcp)
 cli.command("doctor")(doctor.doctor)
 
 

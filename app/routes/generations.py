@@ -19,7 +19,7 @@ from indexer.types import GenerationInfo
 
 router = APIRouter(prefix="/v1/collections/{name}", tags=["generations"], route_class=StrictRoute)
 
-Number = Annotated[int, Path(ge=1, description="Number of the generation.")]
+Number = Annotated[int, Path(ge=1, description="Number of the generation.", examples=[1])]
 
 
 @router.post("/reembed", summary="Change the model", status_code=202, responses=WRITING | problems(409))

@@ -4,12 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from app.batches import store_batch
 from app.dependencies import ImageLoader, ItemId, LoadImage, TheCaller, TheCollection, TheResources, image_url
 from app.errors import BatchTooLarge, FieldFault
-from app.forms import form_document, read_body
-from app.openapi import READING, WRITING, problems, refer_to
+from app.forms import PICTURE, form_document, read_body
+from app.openapi import READING, WRITING, fields_of, problems, refer_to
 from app.queries import load_filter
 from app.schemas import items as schemas
 from app.strict_json import StrictRoute
@@ -18,23 +19,32 @@ from indexer.errors import ItemNotFound
 from indexer.search.filters import parse_filter
 from indexer.types import Failed, Item
 
+
+class _ItemConvertor(StringConvertor):
+    """An id, in which slashes need not be encoded; but one before `image` or `explain` leads to what an item has."""
+
+    regex = "(?:(?!/(?:image|explain)$).)*"
+
+
+register_url_convertor("item", _ItemConvertor())
+
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=StrictRoute)
 
+_JSON_FIELDS = frozenset({"metadata"})
+_FORM = fields_of(schemas.ItemBody, "text", "metadata") | {"image": PICTURE}
 _PUT_BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": refer_to(schemas.ItemBody)},
-            "multipart/form-data": form_document(
-                {"text": {"type": "string"}, "metadata": {"type": "string", "description": "A JSON object."}}, []
-            ),
+            "multipart/form-data": form_document(_FORM, [], _JSON_FIELDS),
         },
     }
 }
 
 
 @router.put(
-    "/{item_id:path}",
+    "/{item_id:item}",
     summary="Store an item",
     responses=WRITING | problems(409) | {201: {"model": schemas.PutItem, "description": "It was created now."}},
     openapi_extra=_PUT_BODY,
@@ -43,7 +53,7 @@ async def put_item(
     item_id: ItemId, collection: TheCollection, load_image: LoadImage, request: Request, response: Response
 ) -> schemas.PutItem:
     """When this answers, the item is durable, and the next search finds it."""
-    body, image = await read_body(request, schemas.ItemBody, frozenset({"metadata"}))
+    body, image = await read_body(request, schemas.ItemBody, _JSON_FIELDS)
     stored = await run_in_threadpool(_put, collection, item_id, body, image, load_image)
     response.status_code = 201 if stored.status == "created" else 200
     return stored
@@ -67,7 +77,7 @@ def post_items(
     return schemas.BatchResults(results=results)
 
 
-@router.get("", summary="List items", responses=READING | problems(400))
+@router.get("", summary="List items", responses=READING)
 def list_items(query: Annotated[schemas.ItemsQuery, Query()], collection: TheCollection) -> schemas.ItemPage:
     """Those that match the filter, in the order in which they were first stored."""
     items, cursor = collection.items(query.limit, query.cursor, load_filter(query.filter))
@@ -82,12 +92,12 @@ def delete_items(body: schemas.DeleteBody, collection: TheCollection) -> schemas
     return schemas.Deleted(deleted=collection.delete_matching(parse_filter(body.filter)))
 
 
-@router.get("/{item_id:path}", summary="Read an item", responses=READING)
+@router.get("/{item_id:item}", summary="Read an item", responses=READING)
 def get_item(item_id: ItemId, collection: TheCollection) -> schemas.Item:
     return _describe(collection, collection.get(item_id))
 
 
-@router.delete("/{item_id:path}", summary="Delete an item", status_code=204, responses=READING)
+@router.delete("/{item_id:item}", summary="Delete an item", status_code=204, responses=READING)
 def delete_item(item_id: ItemId, collection: TheCollection) -> None:
     if not collection.delete([item_id]):
         raise ItemNotFound(f"no item {item_id!r} in collection {collection.name!r}")

@@ -14,8 +14,8 @@ from starlette.datastructures import UploadFile
 
 from app.dependencies import TheCaller, TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
-from app.forms import check_body, is_form, open_form, parse_fields
-from app.openapi import READING, WRITING, problems, refer_to
+from app.forms import check_body, check_fields, form_document, is_form, open_form, parse_fields
+from app.openapi import READING, WRITING, fields_of, problems, refer_to
 from app.schemas import jobs as schemas
 from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
@@ -41,31 +41,30 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-_FORM: JsonObject = {
-    "type": "object",
-    "properties": {
-        "file": {"type": "string", "format": "binary", "description": "The catalogue."},
-        "mapping": {"type": "string", "description": "A JSON object."},
-        "on_error": {"type": "string", "enum": ["skip", "fail"]},
-        "mode": {"type": "string", "enum": ["upsert", "sync"]},
-        "expect_deletes": {"type": "integer"},
-    },
-    "required": ["file"],
-}
+_JSON_FIELDS = frozenset({"mapping"})
+_CATALOGUE = {"type": "string", "format": "binary", "description": "The catalogue."}
+_FORM = fields_of(schemas.IngestOptions) | {"file": _CATALOGUE}
 _BODY = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {"schema": refer_to(schemas.IngestBody)},
-            "multipart/form-data": {"schema": _FORM},
+            "multipart/form-data": form_document(_FORM, ["file"], _JSON_FIELDS),
         },
     }
 }
 
+
+class JsonLines(StreamingResponse):
+    """One JSON object a line."""
+
+    media_type = "application/jsonl"
+
+
 _ERRORS = READING | {
     200: {
         "description": "One JSON object a line.",
-        "content": {"application/jsonl": {"schema": refer_to(schemas.RowReport)}},
+        "content": {JsonLines.media_type: {"schema": refer_to(schemas.RowReport)}},
     }
 }
 
@@ -134,10 +133,10 @@ async def follow_job(known: TheJob, jobs: TheJobs) -> AsyncIterator[ServerSentEv
         await anyio.sleep(EVENT_INTERVAL_S)
 
 
-@router.get("/jobs/{job_id}/errors", summary="Read a job's bad rows", responses=_ERRORS)
-def read_errors(known: TheJob, jobs: TheJobs) -> StreamingResponse:
+@router.get("/jobs/{job_id}/errors", summary="Read a job's bad rows", response_class=JsonLines, responses=_ERRORS)
+def read_errors(known: TheJob, jobs: TheJobs) -> JsonLines:
     """JSON Lines: each row that was not stored (`error`), or only in part (`warning`), in order."""
-    return StreamingResponse(_lines(jobs.store, known), media_type="application/jsonl")
+    return JsonLines(_lines(jobs.store, known))
 
 
 @router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))
@@ -153,9 +152,7 @@ async def _receive(request: Request, locations: Locations) -> IngestRequest:
         upload = fields.pop("file", None)
         if not isinstance(upload, UploadFile):
             raise SourceInvalid("the form has no file in its field `file`", "/file")
-        options = await to_thread.run_sync(
-            check_body, schemas.IngestOptions, parse_fields(fields, frozenset({"mapping"}))
-        )
+        options = await to_thread.run_sync(check_fields, schemas.IngestOptions, parse_fields(fields, _JSON_FIELDS))
         source, sha256 = await to_thread.run_sync(locations.receive, upload.file, upload.filename or "")
     return options.request(source, sha256)
 

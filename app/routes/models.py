@@ -1,8 +1,9 @@
 """Models that this server can use."""
 
 import logging
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from app.access.scopes import GuardedRoute
 from app.dependencies import TheStore
@@ -27,5 +28,5 @@ def list_models(store: TheStore) -> ModelList:
 
 
 @router.get("/{model}", summary="Describe a model", responses=READING | problems(503))
-def get_model(model: str, store: TheStore) -> Model:
+def get_model(model: Annotated[str, Path(examples=["default"])], store: TheStore) -> Model:
     return Model.of(model, store.manifest(model))

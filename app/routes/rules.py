@@ -50,7 +50,7 @@ def delete_rule(rule: RuleName, collection: TheCollection) -> None:
     collection.rules.delete(rule)
 
 
-@router.get("/flags", summary="List flags", responses=READING | problems(400))
+@router.get("/flags", summary="List flags", responses=READING)
 def list_flags(query: Annotated[schemas.FlagsQuery, Query()], collection: TheCollection) -> schemas.FlagPage:
     """Newest first. There is one for each item and rule; it is made anew, or goes, when the item changes."""
     flags, cursor = collection.rules.flags(query.limit, query.cursor, query.rule)

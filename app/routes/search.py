@@ -8,8 +8,8 @@ from starlette.concurrency import run_in_threadpool
 
 from app.dependencies import LoadImage, TheCollection
 from app.errors import MediaTypeUnsupported, blame
-from app.forms import form_document, is_form, read_body
-from app.openapi import READING, WRITING, problems
+from app.forms import PICTURE, form_document, is_form, read_body
+from app.openapi import READING, WRITING, fields_of, problems
 from app.queries import blame_pictures, filter_of, load_filter, load_terms
 from app.responses import json_response
 from app.results import write_results
@@ -23,36 +23,18 @@ from indexer.search.filters import Filter
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
 _JSON_FIELDS = frozenset(schemas.SearchOptions.model_fields) - {"mode", "fusion", "group_by", "encoding_format"}
+_RESPONSES = WRITING | problems(409)
+_TEXT = {"type": "string", "description": "A text to search for together with the picture."}
+_FORM = fields_of(schemas.SearchOptions) | {"image": PICTURE, "query": _TEXT}
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "content": {
-            "multipart/form-data": form_document(
-                {
-                    "query": {"type": "string", "description": "A text to search for together with the picture."},
-                    "limit": {"type": "integer", "default": 10},
-                    "offset": {"type": "integer", "default": 0},
-                    "mode": {"type": "string", "enum": ["vector", "lexical", "hybrid"], "default": "vector"},
-                    "fusion": {"type": "string", "enum": ["weighted", "rrf"], "default": "weighted"},
-                    "min_score": {"type": "number"},
-                    "target": {"type": "string", "description": "A JSON object."},
-                    "include": {"type": "string", "description": "A JSON list."},
-                    "encoding_format": {"type": "string", "enum": ["float", "base64"], "default": "float"},
-                    "filter": {"type": "string", "description": "A JSON object."},
-                    "facets": {"type": "string", "description": "A JSON list."},
-                    "group_by": {"type": "string"},
-                    "group_size": {"type": "integer", "default": 1},
-                    "collapse_duplicates": {"type": "number"},
-                    "diversity": {"type": "number", "default": 0},
-                },
-                ["image"],
-            )
-        },
+        "content": {"multipart/form-data": form_document(_FORM, ["image"], _JSON_FIELDS)},
     }
 }
 
 
-@router.post("", summary="Search", response_model=schemas.SearchResults, responses=WRITING | problems(409))
+@router.post("", summary="Search", response_model=schemas.SearchResults, responses=_RESPONSES)
 async def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
 
@@ -70,10 +52,7 @@ async def search(body: schemas.SearchBody, collection: TheCollection, load_image
 
 
 @router.get(
-    "",
-    summary="Search by a text",
-    response_model=schemas.SearchResults,
-    responses=READING | problems(400, 409, 503),
+    "", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(409, 503)
 )
 def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
@@ -86,7 +65,7 @@ def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheC
     "/upload",
     summary="Search by a picture's file",
     response_model=schemas.SearchResults,
-    responses=WRITING | problems(409),
+    responses=_RESPONSES,
     openapi_extra=_UPLOAD_BODY,
 )
 async def search_upload(request: Request, collection: TheCollection) -> Response:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic.config import JsonDict
 
 from indexer.search.filters import MAX_PATH_LENGTH
 from indexer.types import Modality, Signal
@@ -11,12 +12,23 @@ MAX_TEXT_LENGTH = 100_000
 """Characters; far beyond what any encoder reads, and little enough that tokenising never becomes an attack."""
 
 MAX_ID_LENGTH = 256
+MAX_URL_TEXT_LENGTH, MAX_URL_FILTER_LENGTH = 5_000, 15_000
+"""Together, each character as `%XX`, they fit in an address, of which a server takes 65,535 bytes."""
 
 
 class Schema(BaseModel):
     """Base of every request and response: unknown fields, NaN and infinities are refused."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Body(Schema):
+    """Base of JSON bodies: what is of another type (a number in quotes, true for 1) is refused, too."""
+
+    model_config = ConfigDict(strict=True)
+
+
+_VISIBLE: JsonDict = {"pattern": r"\S"}
 
 
 def _not_blank(text: str) -> str:
@@ -31,8 +43,14 @@ def _some_positive(weights: dict[Any, float]) -> dict[Any, float]:
     return weights
 
 
+def one_of(*names: str) -> dict[str, Any]:
+    """Of a model with exactly one of these fields: what its schema says of it."""
+    return {"oneOf": [{"required": [name], "properties": {name: {"not": {"type": "null"}}}} for name in names]}
+
+
 ItemIdField = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH, examples=["sku-1042"])]
-Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH), AfterValidator(_not_blank)]
+Text = Annotated[str, Field(max_length=MAX_TEXT_LENGTH, json_schema_extra=_VISIBLE), AfterValidator(_not_blank)]
+UrlText = Annotated[str, Field(max_length=MAX_URL_TEXT_LENGTH, json_schema_extra=_VISIBLE), AfterValidator(_not_blank)]
 ImageReference = Annotated[
     str,
     Field(
@@ -59,5 +77,10 @@ FilterObject = Annotated[
     Field(description=FILTER_HELP, examples=[{"price": {"$lt": 100}, "brand": {"$in": ["Puma", "Nike"]}}]),
 ]
 FilterText = Annotated[
-    str, Field(max_length=100_000, description=f"{FILTER_HELP} As JSON text.", examples=['{"price": {"$lt": 100}}'])
+    str,
+    Field(
+        max_length=MAX_URL_FILTER_LENGTH,
+        description=f"{FILTER_HELP} As JSON text.",
+        examples=['{"price": {"$lt": 100}}'],
+    ),
 ]

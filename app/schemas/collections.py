@@ -5,13 +5,13 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import ModelName, Schema, Weights
+from app.schemas.base import Body, ModelName, Schema, Weights
 from indexer.index.kinds import IndexSetting, Kind
 from indexer.index.tuning import Queries
 from indexer.types import DEFAULT_WEIGHTS, CollectionInfo, CollectionSettings, Modality
 
 
-class CollectionBody(Schema):
+class CollectionBody(Body):
     """What a collection is made with, and keeps."""
 
     model_config = ConfigDict(

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.errors import TokensUnsupported
-from app.schemas.base import ImageReference, ItemIdField, ModelName, Schema, Text
+from app.schemas.base import Body, ImageReference, ItemIdField, ModelName, Schema, Text, one_of
 
 
-class EmbeddingInput(Schema):
+class EmbeddingInput(Body):
     """A text or a picture."""
+
+    model_config = ConfigDict(json_schema_extra=one_of("text", "image"))
 
     text: Text | None = None
     image: ImageReference | None = None
@@ -30,12 +32,12 @@ def _as_inputs(value: Any) -> Any:
 
 Inputs = Annotated[
     list[EmbeddingInput],
-    BeforeValidator(_as_inputs, json_schema_input_type=str | EmbeddingInput | list[str | EmbeddingInput]),
+    BeforeValidator(_as_inputs, json_schema_input_type=Text | EmbeddingInput | list[Text | EmbeddingInput]),
     Field(min_length=1, description="A text, or a list of texts and pictures."),
 ]
 
 
-class EmbeddingsBody(Schema):
+class EmbeddingsBody(Body):
     """OpenAI's request, with pictures as well."""
 
     model_config = ConfigDict(
@@ -87,11 +89,12 @@ def _has_place(template: str) -> str:
     return template
 
 
-class ClassifyBody(Schema):
+class ClassifyBody(Body):
     """A picture, and the words to choose among."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"item": "sku-1042", "labels": ["dress", "shoe", "bag"]}]}
+        | one_of("image", "item")
     )
 
     image: ImageReference | None = None

@@ -2,11 +2,11 @@
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import Schema
+from app.schemas.base import Body, Schema
 from app.schemas.search import Query
 
 
-class ExplainBody(Schema):
+class ExplainBody(Body):
     """The query of a search."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"query": "red dress"}]})

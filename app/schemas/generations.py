@@ -4,14 +4,14 @@ from datetime import datetime
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import ModelName, Schema
+from app.schemas.base import Body, ModelName, Schema
 from indexer import types
 from indexer.types import GenerationState, Modality
 
 MAX_MISSING = 2**53
 
 
-class Activation(Schema):
+class Activation(Body):
     """What may be lost where another generation answers."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"expect_missing": 0}]})

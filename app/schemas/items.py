@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from app.schemas.base import (
     MAX_TEXT_LENGTH,
+    Body,
     FilterObject,
     FilterText,
     ImageReference,
@@ -14,6 +15,7 @@ from app.schemas.base import (
     JsonObject,
     Metadata,
     Schema,
+    one_of,
 )
 from app.schemas.problem import Problem
 from app.schemas.vectors import Vector
@@ -22,7 +24,7 @@ from indexer.fetching.images import is_url
 from indexer.types import Modality, Status
 
 
-class ItemBody(Schema):
+class ItemBody(Body):
     """An item's content: at least one of image, text and vectors."""
 
     model_config = ConfigDict(
@@ -60,7 +62,7 @@ class BatchItem(ItemBody):
     id: ItemIdField
 
 
-class BatchBody(Schema):
+class BatchBody(Body):
     """Items to store; each is answered for itself, in order."""
 
     items: Annotated[list[BatchItem], Field(min_length=1)]
@@ -180,10 +182,13 @@ class ItemsQuery(Schema):
     filter: FilterText | None = None
 
 
-class DeleteBody(Schema):
+class DeleteBody(Body):
     """Items to delete, by exactly one of ids and filter; ids that are not there are no error."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": ["sku-1042"]}, {"filter": {"season": "2019"}}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"ids": ["sku-1042"]}, {"filter": {"season": "2019"}}]}
+        | one_of("ids", "filter")
+    )
 
     ids: list[ItemIdField] | None = Field(default=None, min_length=1, max_length=10_000)
     filter: FilterObject | None = Field(default=None, min_length=1)

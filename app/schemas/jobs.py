@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import JsonObject, Schema
+from app.schemas.base import Body, JsonObject, Schema
 from indexer.ingest.job import IngestRequest
 from indexer.jobs import store as job_store
 from indexer.jobs.states import State
@@ -16,7 +16,7 @@ MAX_DELETES = 2**53
 Column = Annotated[str, Field(min_length=1, max_length=256)]
 
 
-class Mapping(Schema):
+class Mapping(Body):
     """Which columns hold what; nested ones are dotted."""
 
     model_config = ConfigDict(
@@ -29,17 +29,17 @@ class Mapping(Schema):
     image: Column | None = None
     text: Column | None = None
     metadata: tuple[Column, ...] | None = Field(
-        default=None, max_length=1000, description="All other columns when left out."
+        default=None, strict=False, max_length=1000, description="All other columns when left out."
     )
 
 
-class Columns(Schema):
+class Columns(Body):
     """The columns of a catalogue, in their order."""
 
     columns: list[Annotated[str, Field(max_length=256)]] = Field(max_length=1000, examples=[["sku", "title", "photo"]])
 
 
-class IngestOptions(Schema):
+class IngestOptions(Body):
     """How a catalogue is taken in."""
 
     mapping: Mapping | None = Field(

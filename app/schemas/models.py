@@ -1,11 +1,13 @@
 """Models."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from app.schemas.base import Schema
 from models.manifest import Manifest
+
+_TWO_INTEGERS = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
 
 
 class Model(Schema):
@@ -22,7 +24,9 @@ class Model(Schema):
     precision: str = Field(examples=["int8"])
     licence: str | None = Field(description="Of the weights, as their publisher states it; null when unknown.")
     context_length: int = Field(description="Most tokens of a text; longer ones are truncated, and reported so.")
-    image_size: tuple[int, int] = Field(description="Height and width that pictures are brought to.")
+    image_size: Annotated[tuple[int, int], WithJsonSchema(_TWO_INTEGERS)] = Field(
+        description="Height and width that pictures are brought to."
+    )
     parity: dict[str, float] = Field(description="Lowest cosine with the original, measured at export.")
 
     @classmethod

@@ -6,11 +6,13 @@ from pydantic import Field
 
 from app.schemas.base import Schema
 
+Location = Literal["body", "query", "path", "header"]
+
 
 class FieldError(Schema):
     """One field of the request that is at fault."""
 
-    location: Literal["body", "query", "path", "header"] = Field(default="body", description="Part of the request.")
+    location: Location = Field(default="body", description="Part of the request.")
     pointer: str = Field(
         description="JSON pointer within that part; empty for the whole of it.", examples=["/items/3/image"]
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import JsonObject, Schema
+from app.schemas.base import Body, JsonObject, Schema
 from app.schemas.search import Query, Term
 from indexer import types
 from indexer.rules.stored_query import data_uri
@@ -35,7 +35,7 @@ _STORED_EXAMPLE: JsonObject = {
 }
 
 
-class RuleBody(Schema):
+class RuleBody(Body):
     """What to watch for, and what to do about it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from app.schemas.base import (
+    Body,
     FieldName,
     FilterObject,
     FilterText,
@@ -14,6 +15,8 @@ from app.schemas.base import (
     Schema,
     SignalWeights,
     Text,
+    UrlText,
+    one_of,
 )
 from app.schemas.problem import Problem
 from app.schemas.vectors import Vector
@@ -36,8 +39,10 @@ MODE_HELP = "Ranked by vectors, by the words of the items' texts, or by both."
 Include = Literal["text", "metadata", "vector", "explain"]
 
 
-class Term(Schema):
+class Term(Body):
     """One part of a query: exactly one of text, image, item and vector."""
+
+    model_config = ConfigDict(json_schema_extra=one_of("text", "image", "item", "vector"))
 
     text: Text | None = None
     image: ImageReference | None = None
@@ -68,7 +73,7 @@ def _as_terms(query: Any) -> Any:
 
 Query = Annotated[
     list[Term],
-    BeforeValidator(_as_terms, json_schema_input_type=str | Term | list[str | Term]),
+    BeforeValidator(_as_terms, json_schema_input_type=Text | Term | list[Text | Term]),
     Field(min_length=1, max_length=MAX_TERMS, description="A text, a term, or a list of these."),
 ]
 
@@ -98,6 +103,8 @@ class Page(Schema):
 class SearchOptions(Page):
     """Which vectors are searched, and what is told about the hits."""
 
+    model_config = ConfigDict(strict=True)
+
     mode: Mode = Field(default="vector", description=MODE_HELP)
     fusion: Fusion = Field(
         default="weighted", description="How modalities and words are mixed: by standardised scores or by ranks."
@@ -111,7 +118,7 @@ class SearchOptions(Page):
         "In mode hybrid also what `lexical` counts.",
     )
     include: tuple[Include, ...] = Field(
-        default=("text", "metadata"), description="What hits carry beside id and scores."
+        default=("text", "metadata"), strict=False, description="What hits carry beside id and scores."
     )
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="How `vectors` are given: as numbers, or as base64 of little-endian float32."
@@ -119,6 +126,7 @@ class SearchOptions(Page):
     filter: FilterObject | None = None
     facets: tuple[FieldName, ...] = Field(
         default=(),
+        strict=False,
         max_length=MAX_FACETS,
         description="Fields whose values are counted among all items that match the filter.",
     )
@@ -168,7 +176,7 @@ class SearchBody(SearchOptions):
     query: Query
 
 
-class BatchBody(Schema):
+class BatchBody(Body):
     """Searches that are answered together."""
 
     model_config = ConfigDict(
@@ -194,7 +202,7 @@ class UploadBody(SearchOptions):
 class SearchQuery(Page):
     """The short form: a text."""
 
-    q: Text = Field(examples=["red dress"])
+    q: UrlText = Field(examples=["red dress"])
     mode: Mode = Field(default="vector", description=MODE_HELP)
     fusion: Fusion = "weighted"
     min_score: float | None = None

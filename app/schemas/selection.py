@@ -2,12 +2,12 @@
 
 from pydantic import ConfigDict, Field
 
-from app.schemas.base import FilterObject, JsonObject, Schema
+from app.schemas.base import Body, FilterObject, JsonObject, Schema
 from indexer import types
 from indexer.quality import selection
 
 
-class SelectBody(Schema):
+class SelectBody(Body):
     """How many items, and which."""
 
     model_config = ConfigDict(

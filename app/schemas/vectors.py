@@ -41,7 +41,13 @@ def _pack(numbers: list[Any]) -> "array[float] | None":
         values.frombytes(struct.pack(f"{len(numbers)}d", *numbers))  # in a third of the time that `array` takes
     except (struct.error, OverflowError):
         return None
-    return values
+    return None if _hold_bools(values, numbers) else values
+
+
+def _hold_bools(values: "array[float]", numbers: list[Any]) -> bool:
+    """Whether true or false is among the numbers; to look at all of their types takes longer than all the rest."""
+    packed = np.frombuffer(values)
+    return bool(((packed == 0) | (packed == 1)).any()) and bool in map(type, numbers)
 
 
 def _decode(text: str) -> "array[float]":

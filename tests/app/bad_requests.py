@@ -416,6 +416,14 @@ CASES = [
             ("generation", 0, "/generation"),
             ("generation", 1.5, "/generation"),
             ("generation", "new", "/generation"),
+            ("limit", "5", "/limit"),
+            ("limit", True, "/limit"),
+            ("diversity", False, "/diversity"),
+            ("min_score", "0.5", "/min_score"),
+            ("target", {"image": True}, "/target/image"),
+            ("query", {"vector": [1.0, True]}, "/query/vector/1"),
+            ("query", {"vector": [1.0, "0.5"]}, "/query/vector/1"),
+            ("query", {"text": "red", "weight": "1"}, "/query/weight"),
         ]
     ),
     Bad(
@@ -574,6 +582,20 @@ CASES = [
     ),
     Bad("quality: unknown collection", "GET", "/v1/collections/none/quality", 404, "collection-not-found"),
     Bad("quality: wrong method", "POST", QUALITY, 405, "method-not-allowed"),
+    *(
+        Bad(f"type: {path} {body}", method, path, 422, "invalid-request", pointer, body=body)
+        for method, path, body, pointer in [
+            ("PUT", "/v1/collections/new", {"store_originals": "yes"}, "/store_originals"),
+            ("PUT", "/v1/collections/new", {"modality_weights": {"image": "1"}}, "/modality_weights/image"),
+            ("POST", ITEMS, {"items": [{"id": 5, "text": "red"}]}, "/items/0/id"),
+            ("POST", "/v1/embeddings", {"input": "red", "dimensions": "16"}, "/dimensions"),
+            ("POST", SELECT, {"k": True}, "/k"),
+            ("POST", REEMBED, {"model": "new", "activate": 1}, "/activate"),
+            ("POST", f"{GENERATIONS}/1/activate", {"expect_missing": False}, "/expect_missing"),
+            ("POST", f"{GENERATIONS}/1/canary", {"share": "0.5"}, "/share"),
+            ("PUT", f"{RULES}/r", {"query": "red", "threshold": False, "action": "flag"}, "/threshold"),
+        ]
+    ),
     Bad("unknown model", "GET", "/v1/models/none", 404, "model-not-found"),
     Bad("unknown path", "GET", "/v2", 404, "not-found"),
     Bad("wrong method", "PATCH", SEARCH, 405, "method-not-allowed"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,12 @@ def ask(
     given = key.encode() if isinstance(key, str) else key
     headers = {} if given is None else {b"Authorization": b"Bearer " + given}
     return client.request(method, path, headers=headers, **options)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Those of a server with every route that there is."""
+    return Settings(data_dir=tmp_path / "data", port=0, clip_retrieval=True)
 
 
 @pytest.fixture
@@ -178,6 +185,16 @@ def test_a_key_is_asked_for_from_the_first_one_on_and_ends_at_once(client: TestC
     keys.revoke(key.id)
     assert ask(client, "GET /v1/models", secret).json()["detail"] == f"the key {key.id} is revoked"
     assert client.get("/v1/models").status_code == 401, "a server whose last key is revoked is not open to all"
+
+
+def test_a_collection_that_the_body_names_is_looked_at(client: TestClient, make: Make) -> None:
+    headers = {"Authorization": f"Bearer {make('read', patterns=('shop*',))}"}
+
+    assert client.get("/indices-list", headers=headers).json() == []
+    for path, asked in (("/knn-service", {"text": "red"}), ("/metadata", {"ids": ["a"]})):
+        body = {**asked, "indice_name": "default"}
+        assert client.post(path, json=body, headers=headers).status_code == 403
+        assert client.post(path, json=body | {"indice_name": "shop"}, headers=headers).status_code == 404
 
 
 def test_health_the_page_and_the_documentation_need_no_key(client: TestClient, make: Make) -> None:

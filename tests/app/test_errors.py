@@ -1,4 +1,5 @@
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import BaseModel, ValidationError
 
 from app.errors import STATUS_AND_TYPE, RequestError, invalid_request, problem_of
@@ -48,3 +49,18 @@ def test_a_pointer_names_fields_of_the_request_and_no_types_of_the_schema() -> N
     pointers = {error.pointer for error in invalid_request(errors, body).errors or []}
 
     assert pointers == {"/part", "/part/size"}
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/collections/default", "DELETE, GET, PUT"),
+        ("/v1/collections/default/items", "GET, POST"),
+        ("/v1/collections/default/items/a", "DELETE, GET, PUT"),
+        ("/v1/collections/default/search", "GET, POST"),
+        ("/readyz", "GET"),
+    ],
+)
+def test_a_wrong_method_is_told_all_that_are_right(client: TestClient, path: str, allowed: str) -> None:
+    answer = client.request("OPTIONS", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

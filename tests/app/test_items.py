@@ -78,6 +78,15 @@ def test_slashes_in_an_id_need_not_be_encoded(client: TestClient) -> None:
     assert client.get(f"{ITEMS}/shoes%2F1.jpg").json()["id"] == "shoes/1.jpg"
 
 
+@pytest.mark.parametrize(("part", "allowed"), [("image", "GET"), ("explain", "POST")])
+def test_what_an_item_has_is_no_item_of_its_own(client: TestClient, part: str, allowed: str) -> None:
+    """A picture that is put there would else become an item with the id `shoe/image`."""
+    for method in ("PUT", "DELETE"):
+        answer = client.request(method, f"{ITEMS}/shoe/{part}", json={"text": "red"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert client.get(ITEMS).json()["items"] == []
+
+
 def test_a_batch_answers_each_item_for_itself(client: TestClient) -> None:
     items = [
         {"id": "good", "image": data_uri(picture("red"))},

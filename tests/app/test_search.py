@@ -212,3 +212,11 @@ def test_items_are_listed_and_deleted_by_a_filter(stocked: TestClient) -> None:
     assert (first, rest) == (["green", "blue"], (["yellow"], None))
     assert deleted == {"deleted": 2}
     assert listed() == (["green", "yellow"], None)
+
+
+def test_a_problem_says_that_it_is_in_the_address(client: TestClient) -> None:
+    for params in ({"filter": "{"}, {"filter": '{"$what": 1}'}, {"q": " "}, {"generation": 0}):
+        [fault] = client.get(SEARCH, params={"q": "red"} | params).json()["errors"]
+        assert (fault["location"], fault["pointer"].split("/")[1]) == ("query", next(iter(params)))
+    [fault] = client.get(ITEMS, params={"cursor": "?"}).json()["errors"]
+    assert (fault["location"], fault["pointer"]) == ("query", "/cursor")

@@ -253,6 +253,17 @@ def test_the_document_declares_each_problem_as_one(operations: dict[str, Any]) -
     assert wrong == []
 
 
+def test_the_document_tells_what_an_operation_answers_and_no_more(operations: dict[str, Any]) -> None:
+    contents = {
+        name: set(operation["responses"]["200"].get("content", ()))
+        for name, operation in operations.items()
+        if "200" in operation["responses"]
+    }
+    assert contents["GET /v1/jobs/{job_id}/errors"] == {"application/jsonl"}
+    for name in ("GET /v1/collections/{name}/search", "POST /v1/collections/{name}/search"):
+        assert {"400", "409", "503"} <= set(operations[name]["responses"])
+
+
 def test_every_reference_of_the_document_leads_somewhere(client: TestClient) -> None:
     text = client.get("/openapi.json").text
     schemas = client.get("/openapi.json").json()["components"]["schemas"]

@@ -2,14 +2,18 @@
 
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
+from app.schemas.base import MAX_URL_FILTER_LENGTH, MAX_URL_TEXT_LENGTH
 from indexer.collections import Collections
 from models.store import ModelStore
 from tests.e2e.conftest import Server, spawn, wait_until_ready
@@ -172,3 +176,26 @@ def test_before_it_stops_it_is_not_ready_and_still_answers(start: Start, tmp_pat
     searches = [line for line in lines if line.get("path") == SEARCH]
     assert [(line["status"], len(line["request_id"])) for line in searches] == [(200, 32)]
     assert "summer" not in server.log.read_text()
+
+
+def test_what_is_no_request_is_answered_with_a_problem(start: Start) -> None:
+    server = start()
+    address = urlsplit(server.url)
+    for target in ("/v1/collections?" + "a" * 70_000, "/\x7f \x00"):
+        with socket.create_connection((str(address.hostname), address.port or 0)) as connection:
+            connection.sendall(f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            answer = HTTPResponse(connection)
+            answer.begin()
+            problem = json.loads(answer.read())
+        assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+        assert problem["type"] == "bad-request"
+
+
+def test_an_address_holds_the_longest_text_and_filter(start: Start) -> None:
+    server = start()
+    longest = {"q": "#" * MAX_URL_TEXT_LENGTH, "filter": json.dumps({"a": "#" * (MAX_URL_FILTER_LENGTH - 9)})}
+    answer = httpx.get(server.url + SEARCH, params=longest, timeout=60)
+    assert (answer.status_code, len(longest["filter"])) == (200, MAX_URL_FILTER_LENGTH)
+    for name in longest:
+        problem = httpx.get(server.url + SEARCH, params=longest | {name: longest[name] + "#"}).json()
+        assert (problem["errors"][0]["location"], problem["errors"][0]["pointer"]) == ("query", f"/{name}")
