@@ -102,12 +102,12 @@ def test_a_front_end_gets_names_results_and_metadata(front: TestClient) -> None:
     assert front.get("/indices-list").json() == ["default"]
     first, second, third = knn(front, text="red", num_images=1, num_result_ids=3000)
     assert set(first) == {"id", "similarity", "caption", "url"}
-    assert first["url"] == f"http://testserver{ITEMS}/{first['id']}/image"
+    assert first["url"] == f"{str(front.base_url).rstrip('/')}{ITEMS}/{first['id']}/image"
     assert set(second) == set(third) == {"id", "similarity"}
 
     body = {"ids": ["c", "missing", "a"], "indice_name": "default"}
     described = front.post("/metadata", content=json.dumps(body), headers=FRONT).json()
-    url = f"http://testserver{ITEMS}/c/image"
+    url = f"{str(front.base_url).rstrip('/')}{ITEMS}/c/image"
     assert described[0] == {"id": "c", "metadata": {"id": 7, "caption": "c", "url": url}}
     assert [one["id"] for one in described] == ["c", "a"]
 
