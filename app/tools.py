@@ -56,14 +56,14 @@ class Label(BaseModel):
     score: float
 
 
-def make_server(sightline: AsyncClient, collection: str) -> MCPServer:
-    """The tools over one collection of a server."""
-    server = MCPServer(
-        "sightline", title="Sightline", instructions=INSTRUCTIONS, version=read_version(), log_level="WARNING"
-    )
+class Tools:
+    """What an assistant can do with one collection of a server."""
 
-    @server.tool(annotations=READ_ONLY)
+    def __init__(self, sightline: AsyncClient, collection: str) -> None:
+        self._sightline, self._collection = sightline, collection
+
     async def search(
+        self,
         query: Annotated[str | None, Field(description="What to look for, in plain words.")] = None,
         unlike: Annotated[str | None, Field(description="What hits should not be like, in plain words.")] = None,
         image_url: ImageUrl = None,
@@ -76,28 +76,36 @@ def make_server(sightline: AsyncClient, collection: str) -> MCPServer:
         terms += [Term(image=image_url)] if image_url else []
         terms += [Term(item=item)] if item else []
         terms += [Term(unlike, weight=-0.5)] if unlike else []
+        options = given({"limit": limit, "filter": filter})
         with _told():
-            found = await sightline.search(terms, collection=collection, limit=limit, **given({"filter": filter}))
+            found = await self._sightline.search(terms, collection=self._collection, **options)
         return Search(hits=[_describe(hit) for hit in found.hits], total=found.total)
 
-    @server.tool(annotations=READ_ONLY)
     async def classify(
+        self,
         labels: Annotated[list[str], Field(min_length=2, description="What the picture may show, e.g. dress, shoe.")],
         item: ItemId = None,
         image_url: ImageUrl = None,
     ) -> list[Label]:
         """Tell which of the labels fits the picture of an item, or one at an URL, with their probabilities."""
         with _told():
-            answer = await sightline.classify(labels, item=item, image=image_url, collection=collection)
+            answer = await self._sightline.classify(labels, item=item, image=image_url, collection=self._collection)
         return [Label(label=found.label, score=found.score) for found in answer.labels]
 
-    @server.tool(annotations=READ_ONLY)
-    async def look(item: Annotated[str, Field(description="The id of an item.")]) -> Image:
+    async def look(self, item: Annotated[str, Field(description="The id of an item.")]) -> Image:
         """Look at an item's picture."""
         with _told():
-            picture = await sightline.image(item, collection=collection, width=PICTURE_WIDTH)
+            picture = await self._sightline.image(item, collection=self._collection, width=PICTURE_WIDTH)
         return Image(data=picture, format="jpeg")
 
+
+def make_server(sightline: AsyncClient, collection: str) -> MCPServer:
+    """A server of the protocol, with the tools."""
+    version = read_version()
+    server = MCPServer("sightline", title="Sightline", instructions=INSTRUCTIONS, version=version, log_level="WARNING")
+    tools = Tools(sightline, collection)
+    for tool in (tools.search, tools.classify, tools.look):
+        server.add_tool(tool, annotations=READ_ONLY)
     return server
 
 

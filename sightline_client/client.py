@@ -26,7 +26,7 @@ from sightline_client.ingest import (
 )
 from sightline_client.inputs import NewItem
 from sightline_client.lines import Events, Lines
-from sightline_client.results import Item, Job, JsonObject, RowReport
+from sightline_client.results import Flag, Item, Job, JsonObject, RowReport
 from sightline_client.results.jobs import State
 from sightline_client.retrying import DEFAULT_RETRY, Attempts, Retry
 from sightline_client.server import TIMEOUT_S, described, http_options
@@ -89,6 +89,10 @@ class Client:
     delete_item = _method(calls.delete_item)
     delete_items = _method(calls.delete_items)
     select = _method(calls.select)
+    put_rule = _method(calls.put_rule)
+    rules = _method(calls.rules)
+    rule = _method(calls.rule)
+    delete_rule = _method(calls.delete_rule)
     search = _method(calls.search)
     search_batch = _method(calls.search_batch)
     explain = _method(calls.explain)
@@ -119,6 +123,15 @@ class Client:
         while True:
             page = self.send(calls.job_page(cursor, state, collection))
             yield from page.jobs
+            if (cursor := page.next_cursor) is None:
+                return
+
+    def flags(self, *, rule: str | None = None, collection: str = "default") -> Iterator[Flag]:
+        """All flags of a collection's watch rules, or those of one, newest first."""
+        cursor = None
+        while True:
+            page = self.send(calls.flag_page(collection, rule, cursor))
+            yield from page.flags
             if (cursor := page.next_cursor) is None:
                 return
 

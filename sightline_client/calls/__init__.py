@@ -19,6 +19,7 @@ from sightline_client.calls.jobs import (
     job_events,
     job_page,
 )
+from sightline_client.calls.rules import delete_rule, flag_page, put_rule, rule, rules
 from sightline_client.calls.search import classify, embed, explain, search, search_batch
 from sightline_client.calls.service import (
     activate_generation,
@@ -44,9 +45,11 @@ __all__ = [
     "delete_collection",
     "delete_item",
     "delete_items",
+    "delete_rule",
     "drop_generation",
     "embed",
     "explain",
+    "flag_page",
     "generations",
     "image",
     "ingest_file",
@@ -62,8 +65,11 @@ __all__ = [
     "put_collection",
     "put_item",
     "put_items",
+    "put_rule",
     "ready",
     "reembed",
+    "rule",
+    "rules",
     "search",
     "search_batch",
     "select",

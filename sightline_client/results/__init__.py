@@ -4,6 +4,7 @@ from sightline_client.results.base import FieldError, JsonObject, Modality, Prob
 from sightline_client.results.embeddings import Classification, Embedding, Embeddings, LabelScore, Usage
 from sightline_client.results.items import Duplicate, Item, ItemFlag, PutItem, RefusedItem, SelectedItem, StoredItem
 from sightline_client.results.jobs import Job, JobError, Progress, RowReport
+from sightline_client.results.rules import Flag, Rule
 from sightline_client.results.search import (
     Box,
     Explanation,
@@ -30,6 +31,7 @@ __all__ = [
     "FacetValue",
     "FailedSearch",
     "FieldError",
+    "Flag",
     "Generation",
     "HeatMap",
     "Hit",
@@ -49,6 +51,7 @@ __all__ = [
     "Readiness",
     "RefusedItem",
     "RowReport",
+    "Rule",
     "SearchResults",
     "SelectedItem",
     "Signal",

@@ -175,6 +175,19 @@ def test_collections_and_their_generations(sightline: Any) -> None:
         sightline.collection("shop")
 
 
+def test_watch_rules_and_their_flags(sightline: Any) -> None:
+    rule = sightline.put_rule("reds", "red", threshold={"text": 0.9})
+    assert (rule.threshold, rule.action, rule.secret) == ({"text": 0.9}, "flag", None)
+    assert sightline.rule("reds") == rule
+    assert [one.name for one in sightline.rules()] == ["reds"]
+
+    [flag] = sightline.put_item(NewItem("a", text="red")).flags
+    assert flag.rule == "reds"
+    assert [(one.item, one.rule) for one in sightline.flags(rule="reds")] == [("a", "reds")]
+    sightline.delete_rule("reds")
+    assert list(sightline.flags()) == []
+
+
 def test_the_server_and_its_models(sightline: Any) -> None:
     assert sightline.ready().model == "default"
     models = sightline.models()

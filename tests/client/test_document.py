@@ -45,10 +45,12 @@ CALLS: dict[str, Call[Any]] = {
     "collections": calls.collections(),
     "delete_collection": calls.delete_collection("shop"),
     "delete_item": calls.delete_item(".."),
+    "delete_rule": calls.delete_rule("weapons"),
     "delete_items": calls.delete_items(filter={"season": "2019"}),
     "drop_generation": calls.drop_generation(1),
     "embed": calls.embed(["red", Term(image=JPEG)], model="default"),
     "explain": calls.explain("a", TERMS),
+    "flag_page": calls.flag_page("default", "weapons", "next"),
     "generations": calls.generations(),
     "image": calls.image("a", width=64),
     "ingest_file": calls.ingest_file(Path("shop.csv"), mapping=MAPPING, mode="sync", expect_deletes=3),
@@ -66,7 +68,12 @@ CALLS: dict[str, Call[Any]] = {
     ),
     "put_item": calls.put_item(ITEM),
     "put_items": calls.put_items([ITEM], duplicates=True),
+    "put_rule": calls.put_rule(
+        "weapons", TERMS, threshold={"image": 0.27}, action="reject", webhook="https://shop.example/hook"
+    ),
     "ready": calls.ready(),
+    "rule": calls.rule("weapons"),
+    "rules": calls.rules(collection="shop"),
     "reembed": calls.reembed("new", activate=False, bridge=True, expect_missing=2),
     "search": calls.search(TERMS, **OPTIONS),
     "search_batch": calls.search_batch([Search(query="red"), Search(query=TERMS, **OPTIONS)]),
@@ -82,11 +89,6 @@ NOT_CALLED = {
     "GET /v1/collections/{name}/search",
     "POST /v1/collections/{name}/search/upload",
     "GET /v1/collections/{name}/quality",
-    "PUT /v1/collections/{name}/rules/{rule}",
-    "GET /v1/collections/{name}/rules/{rule}",
-    "DELETE /v1/collections/{name}/rules/{rule}",
-    "GET /v1/collections/{name}/rules",
-    "GET /v1/collections/{name}/flags",
 }
 
 

@@ -18,9 +18,9 @@ FUZZ_S = int(os.environ.get("FUZZ_SECONDS", "1800"))
 
 
 @pytest.fixture
-def server(start: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Server:
+def server(start: Callable[[], Server], tmp_path: Path) -> Server:
     """A server that speaks all that it can, with items by the ids of the document's examples."""
-    monkeypatch.setenv("SIGHTLINE_CLIP_RETRIEVAL", "true")
+    (tmp_path / "sightline.toml").write_text("clip_retrieval = true\n")
     server = start()
     for id_, colour in (("sku-1042", "red"), ("0", "blue")):
         item = {
