@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from app.dependencies import LoadImage, TheCaller, TheCollections, TheResources
 from app.embedding import Vector, embed_images, embed_inputs
 from app.errors import BatchTooLarge, DimensionsUnsupported, blame
-from app.openapi import WRITING
+from app.openapi import WRITING, problems
 from app.responses import encode_vector, model_response
 from app.schemas import embeddings as schemas
 from app.strict_json import StrictRoute
@@ -40,7 +40,7 @@ def create_embeddings(
     return model_response(schemas.Embeddings(data=data, model=model, usage=usage))
 
 
-@router.post("/classify", summary="Label a picture, zero-shot", responses=WRITING)
+@router.post("/classify", summary="Label a picture, zero-shot", responses=WRITING | problems(409))
 def classify(
     body: schemas.ClassifyBody,
     collections: TheCollections,
