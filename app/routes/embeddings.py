@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import LoadImage, TheCaller, TheCollections, TheResources
-from app.embedding import Vector, embed_images, embed_inputs
+from app.embedding import embed_images, embed_inputs
 from app.errors import BatchTooLarge, DimensionsUnsupported, blame
 from app.openapi import WRITING, problems
 from app.responses import encode_vector, model_response
@@ -12,6 +12,7 @@ from app.strict_json import StrictRoute
 from app.zero_shot import label_probabilities
 from indexer.collection import Collection
 from indexer.errors import OriginalMissing
+from indexer.types import Vector
 
 router = APIRouter(prefix="/v1", tags=["embedding"], route_class=StrictRoute)
 
