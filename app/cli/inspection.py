@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.stores.database import READABLE_VERSIONS, SCHEMA_VERSION
+from indexer.stores.database import CATALOGUE, READABLE_VERSIONS, SCHEMA_VERSION
 from models.errors import ModelError
 from models.store import ModelStore
 
@@ -37,7 +37,7 @@ def inspect(data_dir: Path, store: ModelStore) -> Iterator[Check]:
     Raises:
         sqlite3.Error: The catalogue cannot be read.
     """
-    path = data_dir / "catalogue.db"
+    path = data_dir / CATALOGUE
     if not path.exists():
         yield Check("catalogue", True, "none yet", {"schema": None})
         return

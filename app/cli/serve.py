@@ -66,9 +66,10 @@ def refuse_strangers(settings: "Settings") -> None:
 
 
 def _has_key(settings: "Settings") -> bool:
+    from indexer.stores.database import CATALOGUE
     from indexer.stores.keys import has_keys
 
-    return settings.api_key is not None or has_keys(settings.data_dir / "catalogue.db")
+    return settings.api_key is not None or has_keys(settings.data_dir / CATALOGUE)
 
 
 def _tell_who_may_come(settings: "Settings") -> None:
