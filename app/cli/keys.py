@@ -41,12 +41,13 @@ def create(
     settings = load_settings(data_dir=data_dir)
     with _keys(settings, create=True) as keys:
         key, secret = keys.create(new)
-    _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
     if as_json:
         print_json(_document(key) | {"key": secret})
-        return
-    out.print(secret, highlight=False, soft_wrap=True)
-    err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
+    else:
+        out.print(secret, highlight=False, soft_wrap=True)
+        err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
+    # Last: were there no room for it, the key would be made and nobody would have seen it.
+    _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
 
 
 @cli.command("list")
@@ -84,7 +85,6 @@ def _keys(settings: "Settings", *, create: bool = False) -> Iterator["KeyStore"]
     from indexer.stores.database import CATALOGUE, Database
     from indexer.stores.keys import KeyStore
 
-    catalogue = settings.data_dir / "catalogue.db"
     if create:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     else:
