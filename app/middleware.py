@@ -9,7 +9,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTooLarge, BodyTooSlow, problem_response, refusal
+from app.errors import BodyTooLarge, BodyTooSlow, ProblemResponse, refusal
 from app.logs import access, request_id
 from app.metrics import Metrics
 from app.schemas.problem import Problem
@@ -71,7 +71,7 @@ class RequestId:
             logger.exception("request %s failed: %s %s", id_, scope["method"], scope["path"])
             if started:
                 raise  # half a response cannot be taken back; the server closes the connection
-            await problem_response(_internal_error(id_))(scope, receive, send_with_id)
+            await ProblemResponse(_internal_error(id_))(scope, receive, send_with_id)
         finally:
             request_id.reset(token)
 
