@@ -9,6 +9,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.caller import address_of
 from app.errors import BodyTooLarge, BodyTooSlow, ProblemResponse, refusal
 from app.logs import access, request_id
 from app.metrics import Metrics
@@ -221,7 +222,7 @@ def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool)
     path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
     if with_query and scope["query_string"]:
         path += "?" + scope["query_string"].decode("ascii", "replace")
-    by = getattr(scope.get("caller"), "name", None) or (scope.get("client") or ("unknown",))[0]
+    by = getattr(scope.get("caller"), "name", None) or address_of(scope)
     fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1), "by": by}
     access.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
 
