@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.caller import address_of
 from app.errors import BodyTooLarge, BodyTooSlow, ProblemResponse, refusal
-from app.logs import access, request_id
+from app.logs import access_log, request_id
 from app.metrics import Metrics
 from app.schemas.problem import Problem
 
@@ -216,7 +216,7 @@ def _policy(path: str) -> str:
 
 
 def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool) -> None:
-    if not access.isEnabledFor(logging.INFO):
+    if not access_log.isEnabledFor(logging.INFO):
         return
     # As it was sent, so that no line break in it begins a line of its own.
     path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
@@ -224,7 +224,7 @@ def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool)
         path += "?" + scope["query_string"].decode("ascii", "replace")
     by = getattr(scope.get("caller"), "name", None) or address_of(scope)
     fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1), "by": by}
-    access.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
+    access_log.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:

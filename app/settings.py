@@ -12,6 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.logs import LogFormat
 from models.imaging import ImageLimits
 
 CONFIG_FILE = Path("sightline.toml")
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Free bytes on the data folder's disk below which uploads are refused and jobs wait.",
     )
-    log_format: Literal["text", "json"] = Field(
+    log_format: LogFormat = Field(
         default="text", description="How the log is written to stderr: lines for people, or a JSON object a line."
     )
     log_queries: bool = Field(

@@ -123,7 +123,7 @@ def run_server(
     from app.serving import Server, configure
 
     settings = resources.settings
-    write_logs(settings.log_format, access_log=access_log)
+    write_logs(settings.log_format, with_access=access_log)
     app = compose_app(settings, lambda: nullcontext(resources))
     server = Server(configure(app, settings), resources.jobs.stop, settings.shutdown_delay_s)
     set_aside()
