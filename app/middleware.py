@@ -69,7 +69,7 @@ class RequestId:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            logger.exception("request %s failed: %s %s", id_, scope["method"], scope["path"])
+            logger.exception("failed: %s %s", scope["method"], scope["path"])
             if started:
                 raise  # half a response cannot be taken back; the server closes the connection
             await ProblemResponse(_internal_error(id_))(scope, receive, send_with_id)
@@ -231,6 +231,6 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body has more than the {max_bytes:,} bytes allowed")
 
 
-def _internal_error(request_id: str) -> Problem:
-    detail = f"the server failed; its log tells more under request {request_id}"
+def _internal_error(id_: str) -> Problem:
+    detail = f"the server failed; its log tells more under request {id_}"
     return Problem(type="internal-error", title="Internal error", status=500, detail=detail)
