@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         description="Folders, and prefixes of object stores such as s3://bucket/catalogues, that ingest jobs may read "
         "from; credentials of a store come from its own variables (AWS_...).",
     )
-    running_jobs: int = Field(default=2, ge=1, description="Jobs that run at a time; of one collection it is one.")
+    running_jobs: int = Field(
+        default=2, ge=1, description="Jobs that run at a time; of one collection it is one of each kind."
+    )
     url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description="Networks that URLs of pictures, catalogues and webhooks may lead to although they are not public, "
