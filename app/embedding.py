@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.dependencies import ImageLoader
 from app.errors import blame
 from app.schemas.embeddings import EmbeddingInput
+from indexer.types import Vector
 from models.encoder import Encoder
 from models.imaging import ImageLimits, decode_image
 
 IMAGES_AT_ONCE = 16
 """Pictures that are in memory decoded at a time."""
-
-Vector = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

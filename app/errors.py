@@ -247,11 +247,6 @@ class ProblemResponse(JSONResponse):
         await super().__call__(scope, receive, send)
 
 
-def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """A response that carries a problem document."""
-    return ProblemResponse(problem, headers)
-
-
 async def answer_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for the errors of `STATUS_AND_TYPE`."""
     location: Location = "query" if request.method == "GET" else "body"
@@ -262,12 +257,12 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
         problem = problem_of(error, location=location)
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
-    return problem_response(problem, getattr(error, "headers", None) or _HEADERS.get(problem.status))
+    return ProblemResponse(problem, getattr(error, "headers", None) or _HEADERS.get(problem.status))
 
 
 def refusal(error: RequestError) -> JSONResponse:
     """The answer to a request that gets no further than the middleware."""
-    return problem_response(problem_of(error), error.headers or _HEADERS.get(error.status_code))
+    return ProblemResponse(problem_of(error), error.headers or _HEADERS.get(error.status_code))
 
 
 async def answer_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -279,7 +274,7 @@ async def answer_http_exception(request: Request, error: Exception) -> JSONRespo
     if error.status_code in (404, 405) and detail == phrase:
         detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
     headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else error.headers
-    return problem_response(Problem(type=word, title=_title(word), status=error.status_code, detail=detail), headers)
+    return ProblemResponse(Problem(type=word, title=_title(word), status=error.status_code, detail=detail), headers)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -295,7 +290,7 @@ def _allowed(request: Request) -> list[str]:
 async def answer_validation_error(request: Request, error: Exception) -> JSONResponse:
     """Exception handler for a request that breaks its schema: names each field at fault."""
     assert isinstance(error, RequestValidationError)
-    return problem_response(invalid_request(error.errors(), error.body))
+    return ProblemResponse(invalid_request(error.errors(), error.body))
 
 
 def invalid_request(errors: Sequence[Any], body: object) -> Problem:

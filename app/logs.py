@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 LogFormat = Literal["text", "json"]
 
-access = logging.getLogger("sightline.access")
+access_log = logging.getLogger("sightline.access")
 """A line for each request: its path without what is asked there."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -47,11 +47,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
-def write_logs(log_format: LogFormat, *, access_log: bool) -> None:
+def write_logs(log_format: LogFormat, *, with_access: bool) -> None:
     """Send the logs of this process to stderr; uvicorn's, too, but for its lines of requests, which tell queries."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], force=True)
     for name in ("sightline", "uvicorn"):
         logging.getLogger(name).setLevel(logging.INFO)
-    access.disabled = not access_log
+    access_log.disabled = not with_access

@@ -64,7 +64,6 @@ class Batches:
             buckets=BUCKETS_S,
             registry=self.registry,
         )
-
         self._lookups = Counter(
             "sightline_query_cache_lookups",
             "Texts and pictures searched for that were looked up in the cache of embeddings.",
@@ -77,7 +76,7 @@ class Batches:
         self._lookups.labels(tower, "hit" if hit else "miss").inc()
 
     def observe(self, tower: Tower, lane: Lane, rows: int, waits: Sequence[float]) -> None:
-        """See `models.batching.Observe`."""
+        """See `models.encoder.ObserveTower`."""
         self._rows.labels(tower, lane).observe(rows)
         for seconds in waits:
             self._waits.labels(tower, lane).observe(seconds)

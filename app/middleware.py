@@ -9,8 +9,9 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTooLarge, BodyTooSlow, problem_response, refusal
-from app.logs import access, request_id
+from app.access.caller import address_of
+from app.errors import BodyTooLarge, BodyTooSlow, ProblemResponse, refusal
+from app.logs import access_log, request_id
 from app.metrics import Metrics
 from app.schemas.problem import Problem
 
@@ -68,10 +69,10 @@ class RequestId:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            logger.exception("request %s failed: %s %s", id_, scope["method"], scope["path"])
+            logger.exception("failed: %s %s", scope["method"], scope["path"])
             if started:
                 raise  # half a response cannot be taken back; the server closes the connection
-            await problem_response(_internal_error(id_))(scope, receive, send_with_id)
+            await ProblemResponse(_internal_error(id_))(scope, receive, send_with_id)
         finally:
             request_id.reset(token)
 
@@ -215,21 +216,21 @@ def _policy(path: str) -> str:
 
 
 def _log_request(scope: Scope, status: int, seconds: float, *, with_query: bool) -> None:
-    if not access.isEnabledFor(logging.INFO):
+    if not access_log.isEnabledFor(logging.INFO):
         return
     # As it was sent, so that no line break in it begins a line of its own.
     path = scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0] or scope["path"]
     if with_query and scope["query_string"]:
         path += "?" + scope["query_string"].decode("ascii", "replace")
-    by = getattr(scope.get("caller"), "name", None) or (scope.get("client") or ("unknown",))[0]
+    by = getattr(scope.get("caller"), "name", None) or address_of(scope)
     fields = {"method": scope["method"], "path": path, "status": status, "ms": round(1000 * seconds, 1), "by": by}
-    access.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
+    access_log.info("%(method)s %(path)s %(status)d %(ms).1f ms by %(by)s", fields, extra={"fields": fields})
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body has more than the {max_bytes:,} bytes allowed")
 
 
-def _internal_error(request_id: str) -> Problem:
-    detail = f"the server failed; its log tells more under request {request_id}"
+def _internal_error(id_: str) -> Problem:
+    detail = f"the server failed; its log tells more under request {id_}"
     return Problem(type="internal-error", title="Internal error", status=500, detail=detail)

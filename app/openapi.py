@@ -22,14 +22,14 @@ _MEANINGS = {
     403: "The API key lacks the scope, or is for other collections; or a page of another site sent it.",
     404: "No such collection, generation, item, watch rule or model.",
     409: "In conflict with what is there.",
-    413: "The body or a picture is too large.",
     408: "The body came too slowly.",
+    413: "The body or a picture is too large.",
     415: "The body is of a type that is not read here.",
-    422: "A field is wrong; `errors` names it.",
     421: "Sent to a name that is not this server's.",
+    422: "A field is wrong; `errors` names it.",
     429: "More in a minute than this key may; again after `Retry-After` seconds.",
-    507: "The disk is full or cannot be written to; nothing of the request is stored.",
     503: "Something that serving needs is missing; try again after `Retry-After` seconds.",
+    507: "The disk is full or cannot be written to; nothing of the request is stored.",
 }
 
 
@@ -43,6 +43,8 @@ AT_THE_GATE = problems(400, 401, 403, 421, 429)
 READING = problems(404, 422)
 ASKING = problems(404, 408, 413, 415, 422, 503)
 WRITING = ASKING | problems(507)
+ENDING = READING | problems(507)
+"""Of what deletes or cancels: no body is read, but something is written."""
 
 
 class SightlineAPI(FastAPI):

@@ -12,6 +12,7 @@ BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 COUNTS = (0, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = (1, 2, 3, 5, 8)
 PARTS = ("embed", "search", "hydrate")
+"""Of the time that a search took; see `indexer.types.Took`."""
 
 slow = logging.getLogger("sightline.slow")
 
@@ -62,7 +63,7 @@ class Searches:
             return
         self._slow.inc(len(found))
         for request, result in found:
-            told = describe(request, result) | {"collection": collection, "searches": len(found)}
+            told = _describe(request, result) | {"collection": collection, "searches": len(found)}
             words = " ".join(f"{name}={value}" for name, value in told.items())
             slow.warning("slow search: %s", words, extra={"fields": told})
 
@@ -70,7 +71,7 @@ class Searches:
         return Histogram(name, about, ("mode", *labels), buckets=buckets, registry=self.registry)
 
 
-def describe(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
+def _describe(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
     """How a search was asked for, planned and done, without what was looked for."""
     options = ("facets", "group_by", "collapse_duplicates", "diversity", "explain")
     plan, took = result.plan, result.took

@@ -12,6 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from app.logs import LogFormat
 from models.imaging import ImageLimits
 
 CONFIG_FILE = Path("sightline.toml")
@@ -59,7 +60,9 @@ class Settings(BaseSettings):
         description="Folders, and prefixes of object stores such as s3://bucket/catalogues, that ingest jobs may read "
         "from; credentials of a store come from its own variables (AWS_...).",
     )
-    running_jobs: int = Field(default=2, ge=1, description="Jobs that run at a time; of one collection it is one.")
+    running_jobs: int = Field(
+        default=2, ge=1, description="Jobs that run at a time; of one collection it is one of each kind."
+    )
     url_ranges: tuple[IPv4Network | IPv6Network, ...] = Field(
         default=(),
         description="Networks that URLs of pictures, catalogues and webhooks may lead to although they are not public, "
@@ -120,7 +123,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Free bytes on the data folder's disk below which uploads are refused and jobs wait.",
     )
-    log_format: Literal["text", "json"] = Field(
+    log_format: LogFormat = Field(
         default="text", description="How the log is written to stderr: lines for people, or a JSON object a line."
     )
     log_queries: bool = Field(

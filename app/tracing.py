@@ -15,10 +15,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import request_id
+from app.searches import PARTS
 from app.version import read_version
 from indexer.types import SearchOutcome, SearchRequest, SearchResult
 
-_PARTS = ("embed", "search", "hydrate")
 _NS_PER_MS = 1_000_000
 TIMEOUT_S = 2
 """What a collector gets to take some spans; a server that stops waits for it."""
@@ -78,7 +78,7 @@ class Tracing:
         if plan.matches is not None:
             attributes["sightline.matches"] = plan.matches
         at = time.time_ns() - int(took.total * _NS_PER_MS)
-        for part in _PARTS:
+        for part in PARTS:
             span = self._tracer.start_span(part, attributes=attributes, start_time=at)
             at += int(getattr(took, part) * _NS_PER_MS)
             span.end(at)

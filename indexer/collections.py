@@ -15,7 +15,7 @@ from indexer.disk import Disk
 from indexer.errors import CollectionConflict, CollectionNameInvalid, CollectionNotFound, DataFolderInUse
 from indexer.index.hardware import Hardware
 from indexer.stores.catalogue import Catalogue, CollectionRow
-from indexer.stores.database import Database
+from indexer.stores.database import CATALOGUE, Database
 from indexer.stores.originals import Originals
 from indexer.types import CollectionInfo, CollectionSettings, ObserveSearches
 from models.encoder import Encoder
@@ -58,7 +58,7 @@ class Collections:
         self._default_settings = CollectionSettings(model=default_model)
         self._lock_file = _lock_folder(data_dir)
         try:
-            self.database = Database(data_dir / "catalogue.db")
+            self.database = Database(data_dir / CATALOGUE)
         except BaseException:
             self._lock_file.close()
             raise

@@ -1,6 +1,7 @@
 """One call of the API, as data: what is sent, and how its answer is read."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,11 @@ def put(path: str, document: Any, answer: Any) -> Call[Any]:
 def delete(path: str) -> Call[None]:
     """A call that ends something."""
     return Call(method="DELETE", path=path, give=_nothing)
+
+
+def once() -> dict[str, str]:
+    """A header by which the server does it once, however often it is sent."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 def read_json(kind: Any, content: bytes | str) -> Any:

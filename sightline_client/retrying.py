@@ -31,7 +31,7 @@ class Retry:
     Args:
         attempts: How often a call is sent at most.
         first_pause_s: The longest pause before the second time; doubled before each further one.
-        longest_pause_s: No pause is longer; a server that asks for a longer one is given up.
+        longest_pause_s: It is doubled no further; a server that asks for a longer one is given up.
     """
 
     attempts: int = 6

@@ -48,6 +48,11 @@ class Caller:
             self._began.add(unit)
 
 
+def address_of(scope: AsgiScope) -> str:
+    """Where a request comes from, as far as the proxies that are trusted tell."""
+    return scope["client"][0] if scope.get("client") else "unknown"
+
+
 def caller_of(scope: AsgiScope) -> Caller:
     """Who sends a request that has passed the gate."""
     caller = scope["caller"]

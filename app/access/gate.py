@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.access.audit import Entry
-from app.access.caller import Caller
+from app.access.caller import Caller, address_of
 from app.access.doors import Doors
 from app.access.quotas import Quotas
 from app.errors import RequestError, Unauthorized, refusal
@@ -45,7 +45,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        caller, status = Caller(_address(scope), None, self._quotas), 500
+        caller, status = Caller(address_of(scope), None, self._quotas), 500
 
         async def send_and_look(message: Message) -> None:
             nonlocal status
@@ -66,7 +66,7 @@ class Gate:
             await self._app(scope, receive, send_and_look)
         finally:
             if caller.needed == "admin":
-                entry = Entry.of_request(scope, caller, _address(scope), status)
+                entry = Entry.of_request(scope, caller, address_of(scope), status)
                 await scope["state"]["resources"].audit.write_soon(entry)
 
     def _identify(self, scope: AsgiScope, anybody: Caller) -> Caller:
@@ -118,7 +118,3 @@ def _key_of(settings: Settings) -> Key:
         return NOBODY
     digest = digest_of(settings.api_key.get_secret_value())
     return Key("settings", "SIGHTLINE_API_KEY", digest, frozenset(SCOPES), (ANY,), _NEVER)
-
-
-def _address(scope: AsgiScope) -> str:
-    return scope["client"][0] if scope.get("client") else "unknown"

@@ -7,15 +7,13 @@ import resource
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from app.cli.inspection import inspect
+from app.cli.inspection import Check, inspect
 from app.settings import Settings
 from app.version import read_version
 from indexer.index.hardware import usable_memory
@@ -37,16 +35,6 @@ LIMITS = (
     *("max_body_bytes", "max_image_bytes", "max_image_pixels", "max_batch_items", "max_catalogue_bytes"),
     *("running_jobs", "min_free_bytes", "threads"),
 )
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at; `facts` are for machines."""
-
-    name: str
-    ok: bool
-    detail: str
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def examine(settings: Settings) -> Iterator[Check]:
@@ -132,8 +120,7 @@ def _disk(settings: Settings) -> Check:
 
 def _folder(settings: Settings) -> Iterator[Check]:
     try:
-        for found in inspect(settings.data_dir, ModelStore(settings.models_dir)):
-            yield Check(found.name, found.ok, found.detail, found.facts)
+        yield from inspect(settings.data_dir, ModelStore(settings.models_dir))
     except (sqlite3.Error, OSError, json.JSONDecodeError) as error:
         yield Check("catalogue", ok=False, detail=str(error))
 

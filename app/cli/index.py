@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.console import CommandFailed, out
-from app.cli.options import DataDir, load_settings
+from app.cli.options import DataDir, load_settings, require_catalogue
 
 if TYPE_CHECKING:
     from indexer.collection import Collection
@@ -85,8 +85,7 @@ def _collections(data_dir: DataDir, name: str | None) -> Iterator[list["Collecti
     from models.store import ModelStore
 
     settings = load_settings(data_dir=data_dir)
-    if not (settings.data_dir / "catalogue.db").is_file():
-        raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
+    require_catalogue(settings.data_dir)
     hardware = Hardware.of(settings.index_memory_bytes, "cpu")
     encoders = Encoders(settings, ModelStore(settings.models_dir))
     with Collections(settings.data_dir, encoders, hardware=hardware) as collections:

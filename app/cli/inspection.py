@@ -5,11 +5,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexer.stores.database import READABLE_VERSIONS, SCHEMA_VERSION
+from indexer.stores.database import CATALOGUE, READABLE_VERSIONS, SCHEMA_VERSION
 from models.errors import ModelError
 from models.store import ModelStore
 
@@ -22,24 +22,24 @@ FROM collections c JOIN generations g ON g.collection_pk = c.pk AND g.number = c
 
 
 @dataclass(frozen=True)
-class Found:
-    """One thing that was read; `facts` are for machines."""
+class Check:
+    """One thing looked at; `facts` are for machines."""
 
     name: str
     ok: bool
     detail: str
-    facts: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
-def inspect(data_dir: Path, store: ModelStore) -> Iterator[Found]:
+def inspect(data_dir: Path, store: ModelStore) -> Iterator[Check]:
     """The catalogue, its collections with their models and indexes, and its jobs.
 
     Raises:
         sqlite3.Error: The catalogue cannot be read.
     """
-    path = data_dir / "catalogue.db"
+    path = data_dir / CATALOGUE
     if not path.exists():
-        yield Found("catalogue", True, "none yet", {"schema": None})
+        yield Check("catalogue", True, "none yet", {"schema": None})
         return
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
@@ -53,21 +53,21 @@ def inspect(data_dir: Path, store: ModelStore) -> Iterator[Found]:
             yield _jobs(connection)
 
 
-def _schema(version: int, *, in_use: bool) -> Found:
+def _schema(version: int, *, in_use: bool) -> Check:
     states = {True: "brought up to date when it is opened", False: "not of a version that can be read"}
     state = "current" if version == SCHEMA_VERSION else states[version in READABLE_VERSIONS]
     where = "a server has it open" if in_use else "no server has it open"
     facts = {"schema": version, "current": SCHEMA_VERSION, "in_use": in_use}
-    return Found("catalogue", version in READABLE_VERSIONS, f"schema {version}, {state}; {where}", facts)
+    return Check("catalogue", version in READABLE_VERSIONS, f"schema {version}, {state}; {where}", facts)
 
 
-def _collection(row: sqlite3.Row, store: ModelStore) -> Found:
+def _collection(row: sqlite3.Row, store: ModelStore) -> Check:
     problem = _absence(row, store)
     detail = f"{row['items']:,} items, {row['vectors']:,} vectors of model {row['model']} {row['fingerprint'][:12]}"
     if problem:
         detail += f"; {problem}: bring it back, or `sightline reembed --collection {row['name']} --model ...`"
     facts = {name: row[name] for name in ("items", "vectors", "model", "fingerprint")}
-    return Found(f"collection {row['name']}", problem is None, detail, facts | {"model_present": problem is None})
+    return Check(f"collection {row['name']}", problem is None, detail, facts | {"model_present": problem is None})
 
 
 def _absence(row: sqlite3.Row, store: ModelStore) -> str | None:
@@ -79,20 +79,20 @@ def _absence(row: sqlite3.Row, store: ModelStore) -> str | None:
     return None if fingerprint == row["fingerprint"] else f"the installed one has {fingerprint[:12]}"
 
 
-def _index(row: sqlite3.Row, folder: Path) -> Found:
+def _index(row: sqlite3.Row, folder: Path) -> Check:
     headers = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*/*/segment.json")]
     built, size = sum(header["count"] for header in headers), sum(p.stat().st_size for p in folder.glob("*/*/*"))
     detail = (
         f"{len(headers)} built segments with {built:,} vectors, {size / 2**20:.1f} MiB; `index verify` compares them"
     )
     facts = {"segments": len(headers), "built_vectors": built, "bytes": size}
-    return Found(f"index of {row['name']}", True, detail, facts)
+    return Check(f"index of {row['name']}", True, detail, facts)
 
 
-def _jobs(connection: sqlite3.Connection) -> Found:
+def _jobs(connection: sqlite3.Connection) -> Check:
     counts = dict(connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
     told = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
-    return Found("jobs", True, told or "none", counts)
+    return Check("jobs", True, told or "none", counts)
 
 
 def _is_locked(path: Path) -> bool:

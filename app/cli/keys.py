@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.console import CommandFailed, err, local_time, out, print_json, print_lines
-from app.cli.options import AsJson, DataDir, load_settings
+from app.cli.console import err, local_time, out, print_json, print_lines
+from app.cli.options import AsJson, DataDir, load_settings, require_catalogue
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -41,12 +41,13 @@ def create(
     settings = load_settings(data_dir=data_dir)
     with _keys(settings, create=True) as keys:
         key, secret = keys.create(new)
-    _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
     if as_json:
         print_json(_document(key) | {"key": secret})
-        return
-    out.print(secret, highlight=False, soft_wrap=True)
-    err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
+    else:
+        out.print(secret, highlight=False, soft_wrap=True)
+        err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
+    # Last: were there no room for it, the key would be made and nobody would have seen it.
+    _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
 
 
 @cli.command("list")
@@ -81,15 +82,14 @@ def revoke(
 @contextmanager
 def _keys(settings: "Settings", *, create: bool = False) -> Iterator["KeyStore"]:
     """The keys of a data folder; `create` makes it, as a server may have its keys before its first start."""
-    from indexer.stores.database import Database
+    from indexer.stores.database import CATALOGUE, Database
     from indexer.stores.keys import KeyStore
 
-    catalogue = settings.data_dir / "catalogue.db"
     if create:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-    elif not catalogue.is_file():
-        raise CommandFailed(f"{settings.data_dir} is no data folder: there is no catalogue in it")
-    database = Database(catalogue)
+    else:
+        require_catalogue(settings.data_dir)
+    database = Database(settings.data_dir / CATALOGUE)
     try:
         yield KeyStore(database)
     finally:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli.console import CommandFailed
+
 if TYPE_CHECKING:
     from app.settings import Settings
 
@@ -41,6 +43,14 @@ def load_settings(**flags: Any) -> "Settings":
         raise typer.BadParameter("; ".join(_explain(found) for found in error.errors())) from error
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{CONFIG_FILE} is not TOML: {error}") from error
+
+
+def require_catalogue(data_dir: Path) -> None:
+    """Raise `CommandFailed` where no catalogue is, so that no command makes a folder by its name misspelt."""
+    from indexer.stores.database import CATALOGUE
+
+    if not (data_dir / CATALOGUE).is_file():
+        raise CommandFailed(f"{data_dir} is no data folder: there is no catalogue in it")
 
 
 def _explain(error: Any) -> str:

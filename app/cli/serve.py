@@ -66,9 +66,10 @@ def refuse_strangers(settings: "Settings") -> None:
 
 
 def _has_key(settings: "Settings") -> bool:
+    from indexer.stores.database import CATALOGUE
     from indexer.stores.keys import has_keys
 
-    return settings.api_key is not None or has_keys(settings.data_dir / "catalogue.db")
+    return settings.api_key is not None or has_keys(settings.data_dir / CATALOGUE)
 
 
 def _tell_who_may_come(settings: "Settings") -> None:
@@ -122,7 +123,7 @@ def run_server(
     from app.serving import Server, configure
 
     settings = resources.settings
-    write_logs(settings.log_format, access_log=access_log)
+    write_logs(settings.log_format, with_access=access_log)
     app = compose_app(settings, lambda: nullcontext(resources))
     server = Server(configure(app, settings), resources.jobs.stop, settings.shutdown_delay_s)
     set_aside()

@@ -34,7 +34,7 @@ class ForcedJsonRoute(StrictRoute):
 router = APIRouter(tags=["clip-retrieval"], route_class=ForcedJsonRoute)
 
 
-@router.post("/knn-service", summary="Search, as clip-retrieval does", responses=ASKING)
+@router.post("/knn-service", summary="Search, as clip-retrieval does", responses=ASKING | problems(409))
 def search(
     body: schemas.KnnBody, request: Request, collections: TheCollections, caller: TheCaller, load_image: LoadImage
 ) -> list[schemas.Result]:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import Name, TheCaller, TheCollection, TheCollections, TheJobs, TheResources
-from app.openapi import READING, WRITING, problems
+from app.openapi import ENDING, READING, WRITING, problems
 from app.schemas.collections import Collection, CollectionBody, CollectionList
 from app.strict_json import StrictRoute
 
@@ -35,7 +35,7 @@ def get_collection(collection: TheCollection) -> Collection:
     return Collection.of(collection.info())
 
 
-@router.delete("/{name}", summary="Delete a collection", status_code=204, responses=READING)
+@router.delete("/{name}", summary="Delete a collection", status_code=204, responses=ENDING)
 def delete_collection(name: Name, collections: TheCollections, jobs: TheJobs) -> None:
     """With its items, pictures and index, and what was still to be done; `default` comes back empty."""
     jobs.cancel_all(name)

@@ -3,15 +3,16 @@
 from fastapi import APIRouter, Response
 
 from app.dependencies import LoadImage, TheCaller, TheCollections, TheResources
-from app.embedding import Vector, embed_images, embed_inputs
+from app.embedding import embed_images, embed_inputs
 from app.errors import BatchTooLarge, DimensionsUnsupported, blame
-from app.openapi import WRITING
+from app.openapi import WRITING, problems
 from app.responses import encode_vector, model_response
 from app.schemas import embeddings as schemas
 from app.strict_json import StrictRoute
 from app.zero_shot import label_probabilities
 from indexer.collection import Collection
 from indexer.errors import OriginalMissing
+from indexer.types import Vector
 
 router = APIRouter(prefix="/v1", tags=["embedding"], route_class=StrictRoute)
 
@@ -40,7 +41,7 @@ def create_embeddings(
     return model_response(schemas.Embeddings(data=data, model=model, usage=usage))
 
 
-@router.post("/classify", summary="Label a picture, zero-shot", responses=WRITING)
+@router.post("/classify", summary="Label a picture, zero-shot", responses=WRITING | problems(409))
 def classify(
     body: schemas.ClassifyBody,
     collections: TheCollections,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 
 from app.dependencies import TheCollection, TheJobs, TheResources
 from app.errors import blame
-from app.openapi import READING, WRITING, problems
+from app.openapi import ENDING, READING, WRITING, problems
 from app.routes.jobs import IdempotencyKey
 from app.schemas import generations as schemas
 from app.schemas.jobs import Job
@@ -84,9 +84,7 @@ def set_canary(number: Number, body: schemas.CanaryBody, collection: TheCollecti
     return schemas.Generation.of(_find(collection, number))
 
 
-@router.delete(
-    "/generations/{number}", summary="Drop a generation", status_code=204, responses=READING | problems(409, 507)
-)
+@router.delete("/generations/{number}", summary="Drop a generation", status_code=204, responses=ENDING | problems(409))
 def drop(number: Number, collection: TheCollection, jobs: TheJobs) -> None:
     """With its vectors and its index; never the active one, nor one that a job is filling."""
     _check_not_filled(number, collection, jobs)

@@ -10,7 +10,7 @@ from app.batches import store_batch
 from app.dependencies import ImageLoader, ItemId, LoadImage, TheCaller, TheCollection, TheResources, image_url
 from app.errors import BatchTooLarge, FieldFault
 from app.forms import PICTURE, form_document, read_body
-from app.openapi import READING, WRITING, fields_of, problems, refer_to
+from app.openapi import ENDING, READING, WRITING, fields_of, problems, refer_to
 from app.queries import load_filter
 from app.schemas import items as schemas
 from app.strict_json import StrictRoute
@@ -97,7 +97,7 @@ def get_item(item_id: ItemId, collection: TheCollection) -> schemas.Item:
     return _describe(collection, collection.get(item_id))
 
 
-@router.delete("/{item_id:item}", summary="Delete an item", status_code=204, responses=READING)
+@router.delete("/{item_id:item}", summary="Delete an item", status_code=204, responses=ENDING)
 def delete_item(item_id: ItemId, collection: TheCollection) -> None:
     if not collection.delete([item_id]):
         raise ItemNotFound(f"no item {item_id!r} in collection {collection.name!r}")

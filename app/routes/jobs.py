@@ -15,7 +15,7 @@ from starlette.datastructures import UploadFile
 from app.dependencies import TheCaller, TheCollection, TheJob, TheJobs, TheLocations
 from app.errors import blame
 from app.forms import check_body, check_fields, form_document, is_form, open_form, parse_fields
-from app.openapi import READING, WRITING, fields_of, problems, refer_to
+from app.openapi import ENDING, READING, WRITING, fields_of, problems, refer_to
 from app.schemas import jobs as schemas
 from app.schemas.base import JsonObject
 from app.strict_json import StrictRoute
@@ -139,7 +139,7 @@ def read_errors(known: TheJob, jobs: TheJobs) -> JsonLines:
     return JsonLines(_lines(jobs.store, known))
 
 
-@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=READING | problems(409))
+@router.post("/jobs/{job_id}/cancel", summary="Cancel a job", responses=ENDING | problems(409))
 def cancel_job(known: TheJob, jobs: TheJobs) -> schemas.Job:
     """It ends at once, or after the rows that it is at; what is stored stays. 409 if it has succeeded or failed."""
     return schemas.Job.of(jobs.cancel(known.id))

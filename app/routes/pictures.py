@@ -32,9 +32,7 @@ def get_image(
     item_id: ItemId,
     collection: TheCollection,
     resources: TheResources,
-    width: Annotated[
-        int | None, Query(ge=16, le=2048, description="Of a JPEG thumbnail; the original if not given.")
-    ] = None,
+    width: Width = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     sha256 = collection.get(item_id).image_sha256

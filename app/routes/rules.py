@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from app.dependencies import LoadImage, RuleName, TheCollection
-from app.openapi import READING, WRITING, problems
+from app.openapi import ENDING, READING, WRITING, problems
 from app.queries import blame_pictures, load_terms
 from app.responses import model_response
 from app.schemas import rules as schemas
@@ -44,7 +44,7 @@ def get_rule(rule: RuleName, collection: TheCollection) -> Response:
     return model_response(schemas.Rule.of(collection.rules.get(rule)), only_set=True)
 
 
-@router.delete("/rules/{rule}", summary="Delete a watch rule", status_code=204, responses=READING)
+@router.delete("/rules/{rule}", summary="Delete a watch rule", status_code=204, responses=ENDING)
 def delete_rule(rule: RuleName, collection: TheCollection) -> None:
     """With its flags, and the calls of its webhook that wait."""
     collection.rules.delete(rule)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from indexer.errors import SnapshotImpossible
 from indexer.index.segment import Header, Segment
-from indexer.snapshots.manifest import CATALOGUE, MANIFEST, PICTURES, Manifest, Stamp, original_name
+from indexer.snapshots.manifest import MANIFEST, PICTURES, Manifest, Stamp, original_name
 from indexer.snapshots.pictures import Pictures
 from indexer.snapshots.places import Place, new_place, stamp
+from indexer.stores.database import CATALOGUE
 from indexer.stores.originals import find_original
 
 _PAGES = 4096

@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from indexer.errors import CatalogueIncompatible, SnapshotDamaged
-from indexer.stores.database import READABLE_VERSIONS
+from indexer.stores.database import CATALOGUE, READABLE_VERSIONS
 
 MANIFEST = "snapshot.json"
-CATALOGUE = "catalogue.db"
 PICTURES = "originals.txt"
 """A line `<sha256> <size>` for each picture: there may be millions, and each is named by its SHA-256."""
 _FORMAT = 1

@@ -36,6 +36,9 @@ from sqlalchemy.exc import OperationalError
 
 from indexer.errors import CatalogueIncompatible, StorageUnavailable
 
+CATALOGUE = "catalogue.db"
+"""The file's name in a data folder."""
+
 SCHEMA_VERSION = 6
 _UPGRADABLE = (2, 3, 4, 5)
 """Versions that lack tables and indexes, which are made on opening, and the columns in `_NEW_COLUMNS`."""

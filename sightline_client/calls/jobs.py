@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
-from sightline_client.call import Call, Upload, get, path_of, post, write_query
-from sightline_client.calls.service import once
+from sightline_client.call import Call, Upload, get, once, path_of, post, write_query
 from sightline_client.results import Job, JsonObject
 from sightline_client.results.base import Result
 from sightline_client.results.jobs import State

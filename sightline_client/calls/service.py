@@ -1,11 +1,10 @@
 """The server, its models, its collections and their generations."""
 
-import uuid
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Literal
 
-from sightline_client.call import Call, delete, get, path_of, post, put
+from sightline_client.call import Call, delete, get, once, path_of, post, put
 from sightline_client.inputs import given
 from sightline_client.results import Collection, Generation, Job, Modality, Model, Readiness
 from sightline_client.results.base import Result
@@ -99,8 +98,3 @@ def set_canary(number: int, share: float, *, collection: str = "default", expect
 def drop_generation(number: int, *, collection: str = "default") -> Call[None]:
     """Drop a generation that does not answer, with its vectors."""
     return delete(path_of("collections", collection, "generations", str(number)))
-
-
-def once() -> dict[str, str]:
-    """A header by which the server does it once, however often it is sent."""
-    return {"Idempotency-Key": uuid.uuid4().hex}

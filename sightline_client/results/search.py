@@ -64,6 +64,7 @@ class Took(Result):
 
     embed: float
     search: float
+    hydrate: float
     total: float
 
 

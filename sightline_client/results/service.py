@@ -46,6 +46,7 @@ class Collection(Result):
     model: str
     fingerprint: str
     dimension: int
+    model_present: bool
     generation: int
     items: int
     vectors: dict[Modality, int]

@@ -82,3 +82,13 @@ def test_a_server_with_a_key_may_be_reached_from_elsewhere(run: Run, tmp_path: P
 
     assert "sightline keys create" in alone.err
     assert "no model 'none'" in with_key.err, "it got further"
+
+
+def test_a_key_is_shown_also_where_it_cannot_be_noted(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data" / "audit.jsonl").mkdir(parents=True)
+
+    made = run("keys", "create", "--data-dir", tmp_path / "data")
+
+    assert made.code == 1
+    assert made.out.startswith("sightline_")
+    assert "audit.jsonl" in made.err

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
 import app
+from app.access.scopes import SCOPES
 from app.routes import page
 from app.server import create_app
 from app.settings import Settings
@@ -260,8 +261,10 @@ def test_the_document_tells_what_an_operation_answers_and_no_more(operations: di
         if "200" in operation["responses"]
     }
     assert contents["GET /v1/jobs/{job_id}/errors"] == {"application/jsonl"}
-    for name in ("GET /v1/collections/{name}/search", "POST /v1/collections/{name}/search"):
+    for name in ("GET /v1/collections/{name}/search", "POST /v1/collections/{name}/search", "POST /v1/classify"):
         assert {"400", "409", "503"} <= set(operations[name]["responses"])
+    written = {name for name in operations if SCOPES[name] in ("write", "admin")}
+    assert [name for name in written if "507" not in operations[name]["responses"]] == []
 
 
 def test_every_reference_of_the_document_leads_somewhere(client: TestClient) -> None:
