@@ -57,11 +57,13 @@ class AuditLog:
         self._path = data_dir / FILE
 
     def write(self, entry: Entry) -> None:
-        """Add a line, whole even beside other processes."""
+        """Add a line, whole even beside other processes, and even after one that a full disk cut off."""
         line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
-        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, line.encode("utf-8", "replace"))
+            size = os.fstat(file).st_size
+            cut_off = size and os.pread(file, 1, size - 1) != b"\n"
+            os.write(file, ("\n" * bool(cut_off) + line).encode("utf-8", "replace"))
         finally:
             os.close(file)
 
@@ -73,8 +75,16 @@ class AuditLog:
             logger.error("not in the audit log: %s: %s", asdict(entry), error)
 
     def read(self, limit: int) -> list[dict[str, Any]]:
-        """The last entries, oldest first."""
+        """The last entries, oldest first, without lines that a full disk cut off, of which the log tells."""
         if not self._path.exists():
             return []
         with self._path.open(encoding="utf-8") as file:
-            return [json.loads(line) for line in deque(file, maxlen=limit)]
+            return [entry for line in deque(file, maxlen=limit) if (entry := _parse(line)) is not None]
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        logger.warning("a line of the audit log was cut off: %s", line.strip())
+        return None

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from app.access import scopes
+from app.access.audit import AuditLog, Entry
 from app.access.gate import NOBODY, find_key
 from app.access.scopes import EVERYWHERE, OPEN, SCOPES, GuardedRoute
 from app.errors import Unauthorized
@@ -250,6 +251,20 @@ def test_the_document_names_the_scope_of_each_operation(client: TestClient) -> N
         for operation, scope in SCOPES.items()
         if operation != "GET /"
     }
+
+
+def test_a_line_of_the_audit_log_that_a_full_disk_cut_off_spoils_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = AuditLog(tmp_path)
+    for action in ("first", "second"):
+        log.write(Entry(action, "ops"))
+    with (tmp_path / "audit.jsonl").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 9)
+    log.write(Entry("third", "ops"))
+
+    assert [entry["action"] for entry in log.read(10)] == ["first", "third"]
+    assert "was cut off" in caplog.text
 
 
 def test_admin_actions_are_in_the_audit_log(settings: Settings, client: TestClient, keys: KeyStore) -> None:
