@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
 IMAGES ?=
 PORT ?= 8000
 
-.PHONY: demo test faults fuzz check bench test-train locks clean
+.PHONY: demo test faults fuzz check bench test-train docs locks clean
 
 demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
@@ -31,6 +31,14 @@ bench: $(VENV)/dev.stamp
 
 test-train: .venv-train/stamp
 	.venv-train/bin/python -m pytest -m train
+
+docs: .venv-docs/stamp
+	.venv-docs/bin/mkdocs build --strict
+
+.venv-docs/stamp: requirements/docs.txt
+	$(call make_venv,.venv-docs)
+	$(UV) pip install -q --python .venv-docs/bin/python --require-hashes -r requirements/docs.txt
+	touch $@
 
 $(VENV)/cpu.stamp: requirements/cpu.txt pyproject.toml
 	$(call make_venv,$(VENV))
@@ -63,7 +71,8 @@ locks:
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev -c requirements/cpu.txt -o requirements/dev.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra cpu --extra otel --extra dev --extra train -c requirements/dev.txt -o requirements/train.txt
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --extra gpu --extra otel -o requirements/gpu.txt
+	echo mkdocs-material | $(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header - -o requirements/docs.txt
 	echo clip-retrieval | $(UV) pip compile -q --universal --no-deps --generate-hashes --no-emit-index-url --no-header --no-annotate - -o requirements/alone.txt
 
 clean:
-	rm -rf $(VENV) .venv-train
+	rm -rf $(VENV) .venv-train .venv-docs site
