@@ -95,7 +95,10 @@ class Client:
                 response = self._http.request(method, path, json=json, headers=headers)
             except (httpx.TransportError, httpx.InvalidURL) as error:
                 if last:
-                    raise CommandFailed(f"no server answers at {self._url}: {error}") from error
+                    raise CommandFailed(
+                        f"no server answers at {self._url}: {error}; "
+                        "start one with `sightline serve`, or name it with --url"
+                    ) from error
             else:
                 if response.status_code not in RETRY_STATUSES or last:
                     return _accepted(response)

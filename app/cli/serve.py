@@ -77,7 +77,9 @@ def _tell_who_may_come(settings: "Settings") -> None:
         return
     if is_loopback(settings.host):
         err.print(
-            "There is no key, so it answers this machine only; `sightline keys create` makes one.", highlight=False
+            "There is no key, so it answers this machine only; "
+            f"`sightline keys create --data-dir {settings.data_dir}` makes one.",
+            highlight=False,
         )
     else:
         err.print("[bold red]There is no key: whoever reaches it can read and change everything.[/]", highlight=False)
