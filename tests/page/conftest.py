@@ -10,13 +10,15 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from app.sample import draw_sample
 from models.store import EMBEDDED
 from tests.e2e.conftest import spawn, wait_until_ready
 
 ITEMS = 60
+PATIENCE_MS = 20_000
+"""Waited for at most, on a machine that others use, too."""
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -125,7 +127,8 @@ def open_page(browser: Browser, url: str) -> Iterator[Open]:
     def open_page(at: str = url, **options: object) -> Seen:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)  # type: ignore[arg-type]
         seen = Seen(context.new_page(), at)
-        seen.page.set_default_timeout(20_000)
+        seen.page.set_default_timeout(PATIENCE_MS)
+        expect.set_options(timeout=PATIENCE_MS)
         seen.page.on("console", seen.note)
         seen.page.on("pageerror", lambda error: seen.faults.append(str(error)))
         seen.page.on("request", seen.note_request)
