@@ -39,7 +39,12 @@ class Settings(BaseSettings):
         default="auto",
         description="Where the model runs and built segments are searched; `auto` takes a GPU when there is one.",
     )
-    threads: int = Field(default=0, ge=0, description="CPU threads per tower; 0 takes one per physical core.")
+    threads: int = Field(
+        default=1,
+        ge=0,
+        description="CPU threads of one run of a tower; as many runs go on at once as the cores allow. More make one "
+        "request faster and many slower; 0 takes one per physical core.",
+    )
     query_cache_size: int = Field(
         default=4096,
         ge=0,

@@ -73,7 +73,7 @@ class _Queues(Collector):
         waiting = GaugeMetricFamily("sightline_batch_waiting", "Rows that wait for a tower.", labels=("tower", "lane"))
         towers = [{"image": encoder.images, "text": encoder.texts} for encoder in self._opened]
         for tower, lane in product(get_args(Tower), get_args(Lane)):
-            waiting.add_metric((tower, lane), sum(batchers[tower].waiting(lane) for batchers in towers))
+            waiting.add_metric((tower, lane), sum(batchers[tower][lane].waiting for batchers in towers))
         yield waiting
 
 

@@ -1,28 +1,28 @@
-"""`Batcher`: what arrives while a tower is busy goes through it together, and what people wait for goes first.
+"""`Batcher`: what arrives while all runs of a tower are busy goes through it together.
 
-Nobody waits for a batch to fill. Whoever finds the tower idle runs it, in his own thread, so that a lone request costs
-no hand-over; what arrives meanwhile waits, and the first of those who wait runs the next batch for all of them.
+Nobody waits for a batch to fill. Whoever finds a run free takes it, in his own thread, so that a lone request costs no
+hand-over; what arrives meanwhile waits, and the first of those who wait runs the next batch for all of them.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EncoderOverloaded, RequestAbandoned
-from models.lanes import Lane, Lanes
+from models.lanes import Lanes
 
 Row = NDArray[Any]
-
-BULK_TURN = 4
-"""After so many interactive batches in a row comes one of the bulk lane, if one waits."""
+Vector = NDArray[np.float32]
+Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
+"""Gives a vector [dimension] for each row."""
 
 STEP_S = 0.03
 """How long bulk work runs a tower at a time: who comes meanwhile shares the processor with it for no longer."""
@@ -32,40 +32,40 @@ FIRST_STEP = 4
 is_abandoned: ContextVar[Callable[[], bool]] = ContextVar("is_abandoned", default=lambda: False)
 """Tells whether nobody waits any more for what is asked for in this context; it is then not embedded."""
 
-Observe: TypeAlias = Callable[[Lane, int, Sequence[float]], None]
-"""Told of each batch its lane, its rows, and how many seconds each of its requests waited for it."""
+Observe: TypeAlias = Callable[[int, Sequence[float]], None]
+"""Told of each batch its rows, and how many seconds each of its requests waited for it."""
 
 
-def ignore(lane: Lane, rows: int, waits: Sequence[float]) -> None:
+def ignore(rows: int, waits: Sequence[float]) -> None:
     """Nobody observes."""
 
 
 @dataclass(eq=False)
 class _Request:
     rows: Sequence[Row]
-    lane: Lane
+    buckets: Sequence[int]
     is_abandoned: Callable[[], bool] = field(default_factory=is_abandoned.get)
     came: float = field(default_factory=time.monotonic)
     taken: int = 0
-    vectors: list[NDArray[np.float32]] = field(default_factory=list)
-    """Of its first rows: they are taken in order."""
+    vectors: dict[int, Vector] = field(default_factory=dict)
+    """By the place of their row: batches of one request may end in any order."""
     error: BaseException | None = None
-    turn: threading.Event = field(default_factory=threading.Event)
-    """Set when it is answered, or when its thread is to run the tower."""
+    leads: bool = False
+    """Whether its thread runs batches, or is to."""
+    news: threading.Event = field(default_factory=threading.Event)
+    """Set when it is answered, and when its thread is to lead."""
 
     @property
     def is_answered(self) -> bool:
         return self.error is not None or len(self.vectors) == len(self.rows)
 
-
-@dataclass
-class _Batch:
-    lane: Lane
-    parts: list[tuple[_Request, Sequence[Row]]]
-
     @property
-    def rows(self) -> list[Row]:
-        return [row for _, part in self.parts for row in part]
+    def left(self) -> int:
+        return len(self.rows) - self.taken
+
+
+_Batch: TypeAlias = list[tuple[_Request, range]]
+"""Requests with the places of those of their rows that are in it."""
 
 
 class Batcher:
@@ -75,8 +75,8 @@ class Batcher:
         run: Runs rows through the tower: float32 [n, dimension].
         bucket: Rows of which it gives the same may be in one batch: texts that are about as long.
         largest: Most rows of a batch.
-        most_waiting: Rows of the interactive lane that may wait.
-        lanes: Those of the process.
+        parallel: Batches that may run at once. Each takes a part of what waits, as far as others are free to help.
+        most_waiting: Rows that may wait; None sets no bound.
     """
 
     def __init__(
@@ -85,141 +85,188 @@ class Batcher:
         *,
         bucket: Callable[[Row], int] = lambda row: 0,
         largest: int,
-        most_waiting: int,
-        lanes: Lanes,
+        parallel: int = 1,
+        most_waiting: int | None = None,
         observe: Observe = ignore,
     ) -> None:
         self._run, self._bucket, self._largest, self._most_waiting = run, bucket, largest, most_waiting
-        self._lanes, self._observe = lanes, observe
+        self._observe = observe
         self._lock = threading.Lock()
-        self._leader: _Request | None = None
-        """Whose thread runs the tower; None while it is idle."""
-        self._queues: dict[Lane, deque[_Request]] = {"interactive": deque(), "bulk": deque()}
-        self._interactive_in_a_row = 0
-        self._step = min(FIRST_STEP, largest)
+        self._free = parallel
+        """Batches that could begin now."""
+        self._queue: deque[_Request] = deque()
+        self._helpers = ThreadPoolExecutor(parallel, "batch")
+        """Of large requests, whose own thread runs one batch at a time."""
 
-    def __call__(self, rows: Sequence[Row], lane: Lane) -> list[NDArray[np.float32]]:
+    def __call__(self, rows: Sequence[Row]) -> list[Vector]:
         """Run rows through the tower, beside those of others; gives a vector [dimension] for each.
 
-        Neighbours of one bucket go in one batch, so rows are best sorted by it. Those of the bulk lane go in steps of
-        about `STEP_S`, and give way before each.
+        Neighbours of one bucket go in one batch, so rows are best sorted by it.
 
         Raises:
             EncoderOverloaded: Too much waits already; nothing of it was begun.
             RequestAbandoned: Nobody waits for it any more.
         """
-        if lane == "interactive":
-            return self._ask(rows, lane) if rows else []
-        vectors: list[NDArray[np.float32]] = []
-        while len(vectors) < len(rows):
-            self._lanes.give_way()
-            vectors += self._ask(rows[len(vectors) : len(vectors) + self._step], lane)
-        return vectors
-
-    def _ask(self, rows: Sequence[Row], lane: Lane) -> list[NDArray[np.float32]]:
-        request = _Request(rows, lane)
+        if not rows:
+            return []
+        request = _Request(rows, [self._bucket(row) for row in rows])
         with self._lock:
-            if lane == "interactive" and self._queues[lane] and self._waiting(lane) + len(rows) > self._most_waiting:
-                self._let_go()
-                if self._waiting(lane) + len(rows) > self._most_waiting:
-                    raise EncoderOverloaded("more is to be embedded than the model keeps up with; try again later")
-            self._queues[lane].append(request)
-            if self._leader is None:
-                self._leader = request
-        if self._leader is not request:
-            request.turn.wait()
-        if self._leader is request:
-            try:
-                while not request.is_answered:
-                    self._run_next()
-            finally:  # else nobody would run the tower any more
-                self._hand_over(request)
+            self._check_room(len(rows))
+            self._queue.append(request)
+            if self._free:
+                self._free -= 1
+                request.leads = True
+        self._await(request)
         if request.error:
             raise request.error
-        return request.vectors
+        return [request.vectors[place] for place in range(len(rows))]
 
-    def waiting(self, lane: Lane) -> int:
-        """Rows that wait in a lane."""
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
         with self._lock:
-            return self._waiting(lane)
+            return self._waiting()
 
-    def _waiting(self, lane: Lane) -> int:
-        return sum(len(request.rows) - request.taken for request in self._queues[lane])
+    def _await(self, request: _Request) -> None:
+        """Until a request is answered; meanwhile its thread leads when it is its turn."""
+        is_answered = False
+        while not is_answered:
+            is_answered = request.is_answered  # looked at first: what is answered is not made to lead any more
+            if request.leads:
+                self._lead(request)
+            elif not is_answered:
+                request.news.wait()
+                request.news.clear()
 
-    def _run_next(self) -> None:
+    def _waiting(self) -> int:
+        return sum(request.left for request in self._queue)
+
+    def _check_room(self, rows: int) -> None:
+        if self._most_waiting is None or not self._queue or self._waiting() + rows <= self._most_waiting:
+            return
+        self._let_go()
+        if self._waiting() + rows > self._most_waiting:
+            raise EncoderOverloaded("more is to be embedded than the model keeps up with; try again later")
+
+    def _lead(self, request: _Request) -> None:
+        """Run batches until a request is answered, or nothing is left to run."""
+        try:
+            while not request.is_answered and self._run_next():
+                pass
+        finally:  # else nobody would run the tower any more
+            with self._lock:
+                request.leads = False
+                self._hand_over()
+
+    def _help(self) -> None:
+        """Run what the threads of those who wait do not come to."""
+        try:
+            self._run_next()
+        finally:
+            with self._lock:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Somebody else may run a batch: the first who waits and runs none, else whoever comes next."""
+        idle = next((request for request in self._queue if not request.leads), None)
+        if idle:
+            idle.leads = True
+            idle.news.set()
+        elif self._queue:
+            self._helpers.submit(self._help)
+        else:
+            self._free += 1
+
+    def _run_next(self) -> bool:
+        """Run a batch; gives whether there was one."""
         with self._lock:
             self._let_go()
-            if not any(self._queues.values()):
-                return
+            if not self._queue:
+                return False
             batch = self._take()
+            if self._queue and self._free:
+                self._free -= 1
+                self._hand_over()
         began = time.monotonic()
         try:
-            vectors = self._run(batch.rows)
+            vectors = iter(self._run([request.rows[place] for request, places in batch for place in places]))
         except BaseException as error:
             self._fail(batch, error)
-            return
-        self._note(batch, began)
-        start = 0
-        for request, part in batch.parts:
-            request.vectors.extend(vectors[start : start + len(part)])
-            start += len(part)
-            if request.is_answered:
-                request.turn.set()
+            return True
+        self._observe(sum(len(places) for _, places in batch), [began - request.came for request, _ in batch])
+        with self._lock:
+            for request, places in batch:
+                request.vectors.update(zip(places, vectors, strict=False))
+                if request.is_answered:
+                    request.news.set()
+        return True
 
     def _let_go(self) -> None:
         """Of those who wait, those that nobody waits for."""
-        for queue in self._queues.values():
-            for request in [request for request in queue if request.is_abandoned()]:
-                queue.remove(request)
-                request.error = RequestAbandoned("the client did not wait for the answer")
-                request.turn.set()
-
-    def _note(self, batch: _Batch, began: float) -> None:
-        if batch.lane == "bulk":
-            a_row = max(time.monotonic() - began, 1e-6) / len(batch.rows)
-            self._step = min(max(1, round(STEP_S / a_row)), 2 * self._step, self._largest)
-        self._observe(batch.lane, len(batch.rows), [began - request.came for request, _ in batch.parts])
+        for request in [request for request in self._queue if request.is_abandoned()]:
+            self._queue.remove(request)
+            request.error = RequestAbandoned("the client did not wait for the answer")
+            request.news.set()
 
     def _take(self) -> _Batch:
-        """The rows to run next: of the lane whose turn it is, and of the bucket of the one that waited longest."""
-        lane = self._next_lane()
-        queue, left = self._queues[lane], self._largest
-        bucket = self._bucket(queue[0].rows[queue[0].taken])
-        parts: list[tuple[_Request, Sequence[Row]]] = []
-        for request in list(queue):
-            rows = request.rows[request.taken : request.taken + left]
-            part = list(takewhile(lambda row: self._bucket(row) == bucket, rows))
-            if part:
-                parts.append((request, part))
-                request.taken += len(part)
-                left -= len(part)
-            if request.taken == len(request.rows):
-                queue.remove(request)
-            if not left:
+        """The rows to run next, of the bucket of the one that waited longest."""
+        room = min(self._largest, -(-self._waiting() // (1 + self._free)))
+        bucket = self._queue[0].buckets[self._queue[0].taken]
+        batch: _Batch = []
+        for request in list(self._queue):
+            end = request.taken
+            while end < len(request.rows) and end - request.taken < room and request.buckets[end] == bucket:
+                end += 1
+            if end > request.taken:
+                batch.append((request, range(request.taken, end)))
+                room -= end - request.taken
+                request.taken = end
+            if not request.left:
+                self._queue.remove(request)
+            if not room:
                 break
-        return _Batch(lane, parts)
-
-    def _next_lane(self) -> Lane:
-        bulk_waits = bool(self._queues["bulk"])
-        if self._queues["interactive"] and not (bulk_waits and self._interactive_in_a_row >= BULK_TURN):
-            self._interactive_in_a_row += 1
-            return "interactive"
-        self._interactive_in_a_row = 0
-        return "bulk"
+        return batch
 
     def _fail(self, batch: _Batch, error: BaseException) -> None:
         with self._lock:
-            for request, _ in batch.parts:
+            for request, _ in batch:
                 request.error = error
-                if request in self._queues[request.lane]:
-                    self._queues[request.lane].remove(request)
-                request.turn.set()
+                if request in self._queue:
+                    self._queue.remove(request)
+                request.news.set()
 
-    def _hand_over(self, request: _Request) -> None:
-        with self._lock:
-            if request in self._queues[request.lane]:  # it failed before all of it was taken
-                self._queues[request.lane].remove(request)
-            queue = self._queues["interactive"] or self._queues["bulk"]
-            self._leader = queue[0] if queue else None
-            if self._leader:
-                self._leader.turn.set()
+
+class BulkBatcher:
+    """A batcher for work that nobody waits for: in steps of about `STEP_S`, each of which gives way to who is served.
+
+    Args:
+        parallel: As many rows as one run takes in a step go in as many runs at once.
+    """
+
+    def __init__(self, batcher: Batcher, lanes: Lanes, *, parallel: int = 1) -> None:
+        self._batcher, self._lanes, self._parallel = batcher, lanes, parallel
+        self._step = FIRST_STEP
+
+    def __call__(self, rows: Sequence[Row]) -> list[Vector]:
+        """As `Batcher` does."""
+        return [vector for step in self._steps(rows) for vector in self._embed(step)]
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait."""
+        return self._batcher.waiting
+
+    def _steps(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+        start = 0
+        while start < len(rows):
+            step = rows[start : start + self._step * self._parallel]
+            yield step
+            start += len(step)
+
+    def _embed(self, rows: Sequence[Row]) -> list[Vector]:
+        self._lanes.give_way()
+        began = time.monotonic()
+        vectors = self._batcher(rows)
+        a_row = max(time.monotonic() - began, 1e-6) * self._parallel / len(rows)
+        self._step = min(max(1, round(STEP_S / a_row)), 2 * self._step)
+        return vectors

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.batching import Batcher
+from models.batching import Batcher, BulkBatcher, Row
 from models.lanes import Lane, Lanes
 from models.manifest import Manifest, read_manifest
 from models.preprocessing import Region
@@ -21,8 +21,10 @@ from models.tokenizing import TextTokenizer
 MAX_IMAGES = 32
 """Pictures that are held decoded at a time."""
 
-LARGEST_IMAGES, LARGEST_TEXTS = 16, 64
-"""Rows of a batch, so that a tower's memory is bounded, and nobody waits long for the batch before."""
+LARGEST_IMAGES, LARGEST_TEXTS = 8, 32
+"""Rows of a batch on CPU: more are no faster, and nobody waits long for the batch before."""
+LARGEST_IMAGES_GPU, LARGEST_TEXTS_GPU = 64, 256
+"""Rows of a batch on a GPU, which fewer would not fill."""
 
 PAD_STEP = 4
 """Texts are padded to a multiple of so many tokens: few lengths make large batches, many waste little on padding."""
@@ -88,6 +90,28 @@ class Encoder(Protocol):
         """Embed texts; longer ones than the model's context are truncated and reported, never refused."""
 
 
+def _in_lanes(
+    tower: Session,
+    run: Callable[[Sequence[Row]], NDArray[np.float32]],
+    *,
+    bucket: Callable[[Row], int] = lambda row: 0,
+    largest: int,
+    most_waiting: int,
+    lanes: Lanes,
+    observe: Callable[[Lane, int, Sequence[float]], None],
+) -> dict[Lane, Batcher | BulkBatcher]:
+    """What embeds rows in each lane. They share the cores, not a queue: people never wait for bulk work to end."""
+    of_lane = partial(Batcher, run, bucket=bucket, largest=largest)
+    spare = max(1, tower.parallel - 1)
+    bulk = of_lane(parallel=spare, observe=partial(observe, "bulk"))
+    return {
+        "interactive": of_lane(
+            parallel=tower.parallel, most_waiting=most_waiting, observe=partial(observe, "interactive")
+        ),
+        "bulk": BulkBatcher(bulk, lanes, parallel=spare),
+    }
+
+
 class DualEncoder:
     """An exported model on one device. Thread-safe; build it with `DualEncoder.open`.
 
@@ -107,17 +131,19 @@ class DualEncoder:
         self.manifest, self.queries = manifest, queries
         self.providers = image.providers
         """ONNX Runtime's execution providers in use, first choice first."""
-        self.images = Batcher(
+        self.images = _in_lanes(
+            image,
             lambda pictures: image.run(np.stack(pictures)),
-            largest=LARGEST_IMAGES,
+            largest=LARGEST_IMAGES_GPU if image.on_gpu else LARGEST_IMAGES,
             most_waiting=WAITING_IMAGES,
             lanes=lanes,
             observe=partial(observe, "image"),
         )
-        self.texts = Batcher(
+        self.texts = _in_lanes(
+            text,
             lambda rows: text.run(self._pad(rows)),
             bucket=self._padded,
-            largest=LARGEST_TEXTS,
+            largest=LARGEST_TEXTS_GPU if text.on_gpu else LARGEST_TEXTS,
             most_waiting=WAITING_TEXTS,
             lanes=lanes,
             observe=partial(observe, "text"),
@@ -131,7 +157,7 @@ class DualEncoder:
         folder: Path,
         *,
         device: Device = "auto",
-        threads: int = 0,
+        threads: int = 1,
         lanes: Lanes | None = None,
         observe: ObserveTower = lambda *_: None,
         queries: QueryCache | None = None,
@@ -139,7 +165,7 @@ class DualEncoder:
         """Load a model folder.
 
         Args:
-            threads: Threads per tower; 0 takes one per physical core.
+            threads: Of one run on CPU; as many runs go on at once as the cores allow. 0 takes one per physical core.
             lanes: Those of the process, where others than this model's work is to give way to.
             observe: Told of each batch of a tower.
             queries: Keeps what is embedded for searches; without it nothing is kept.
@@ -211,7 +237,7 @@ class DualEncoder:
         Returns:
             float32 [n, dimension], unit length; [] gives shape (0, dimension).
         """
-        vectors = self.images(pixels, self._lane)
+        vectors = self.images[self._lane](pixels)
         return np.array(vectors, dtype=np.float32).reshape(-1, self.dimension)
 
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
@@ -221,7 +247,7 @@ class DualEncoder:
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
         if len(order):
-            vectors[order] = self.texts([ids[index] for index in order], self._lane)
+            vectors[order] = self.texts[self._lane]([ids[index] for index in order])
         return TextEmbeddings(vectors, truncated, lengths)
 
     def _padded(self, row: NDArray[np.int64]) -> int:

@@ -1,5 +1,6 @@
 """How a graph is run: ONNX Runtime sessions and execution providers."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from models.errors import DeviceUnavailable, FileCorrupt
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux tells a container how many microseconds of a period it may use, or `max`, and the period."""
 
 _PROVIDERS = {
     "cpu": ["CPUExecutionProvider"],
@@ -36,8 +40,21 @@ def choose_providers(device: Device) -> list[str]:
     return wanted
 
 
+def usable_cores() -> int:
+    """Of this machine, or of the container that this process runs in."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+    except OSError:
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
 class Session:
     """One graph with one input and one output, run on one device. Thread-safe.
+
+    Args:
+        threads: Threads of one run, where it is on CPU; 0 takes one per physical core.
 
     Raises:
         FileCorrupt: ONNX Runtime cannot load the file.
@@ -60,11 +77,13 @@ class Session:
             raise DeviceUnavailable(f"{providers[0]} did not start; see ONNX Runtime's log for the missing library")
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
-        self._bound = self.providers[0] != "CPUExecutionProvider"
+        self.on_gpu = self.providers[0] != "CPUExecutionProvider"
+        self.parallel = 1 if self.on_gpu or not threads else max(1, usable_cores() // threads)
+        """Runs that are best made at once: on CPU as many as its threads leave cores for."""
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:
         """Run one batch; returns the graph's output as float32."""
-        if self._bound:
+        if self.on_gpu:
             return self._run_bound(batch)
         return np.asarray(self._session.run([self._output], {self._input: batch})[0])
 

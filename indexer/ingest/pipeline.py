@@ -40,7 +40,8 @@ FETCH_AHEAD = 128
 FETCH_BYTES = 64 * 2**20
 """Bytes of rows and their pictures that may wait for their turn; each fetcher may add one picture to it."""
 
-DECODERS = min(8, os.cpu_count() or 1)
+DECODERS = max(1, min(8, (os.cpu_count() or 1) - 1))
+"""One core less than there are is left to those who search."""
 CHUNKS_AHEAD = 1
 """Chunks that wait between two stages."""
 
@@ -108,7 +109,13 @@ def ingest(
     with Stages(check) as stages:
         read = stages.background(rows, ROWS_AHEAD, "read", weigh=_size, budget=READ_BYTES)
         fetched = stages.parallel(
-            partial(_fetch, load_image), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES
+            partial(_fetch, load_image),
+            read,
+            workers=FETCHERS,
+            waits=_is_far,
+            ahead=FETCH_AHEAD,
+            weigh=_size,
+            budget=FETCH_BYTES,
         )
         chunks = stages.background(_chunks(fetched), CHUNKS_AHEAD, "fetch")
         drafted = stages.parallel(partial(_decode, collection), chunks, workers=DECODERS, ahead=DECODERS)
@@ -119,6 +126,10 @@ def ingest(
             now = time.monotonic()
             _write(collection, chunk, on_chunk, now - clock, strict=strict)
             clock = now
+
+
+def _is_far(row: Row | BadRow) -> bool:
+    return isinstance(row, Row) and is_address(row.image)
 
 
 def _fetch(load_image: LoadImage, row: Row | BadRow) -> Entry:

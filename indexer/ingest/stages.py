@@ -88,6 +88,7 @@ class Stages:
         upstream: Iterable[_In],
         *,
         workers: int,
+        waits: Callable[[_In], bool] = lambda _: True,
         ahead: int,
         weigh: Callable[[_In | _Out], int] = lambda _: 0,
         budget: int = 1,
@@ -95,6 +96,8 @@ class Stages:
         """`function` of each item, in order, by several threads.
 
         Args:
+            waits: Whether an item is for them. What needs nobody but this machine is done without a hand-over, as
+                many threads that are briefly awake keep those who search from Python's lock.
             ahead: How many items may be begun before the oldest is taken.
             weigh: What an item and its result weigh, e.g. their bytes; while all that wait weigh `budget`, no other
                 is begun.
@@ -105,7 +108,7 @@ class Stages:
         for item in upstream:
             while len(waiting) and (len(waiting) >= ahead or waiting.weight >= budget):
                 yield waiting.take()
-            waiting.add(item, pool.submit(function, item))
+            waiting.add(item, pool.submit(function, item) if waits(item) else _done(function, item))
         while len(waiting):
             yield waiting.take()
 
@@ -165,6 +168,16 @@ class Stages:
             if isinstance(item, _Raised):
                 raise item.error
             yield item
+
+
+def _done(function: Callable[[_In], _Out], item: _In) -> "Future[_Out]":
+    """What comes of it, now."""
+    future: Future[_Out] = Future()
+    try:
+        future.set_result(function(item))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 class _Handover(Queue[Any]):

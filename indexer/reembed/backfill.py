@@ -30,8 +30,10 @@ Fault = IndexerError | ModelError
 
 Missing: TypeAlias = Callable[[int], Sequence[tuple[StoredItem, set[Modality]]]]
 """Items that come after one, with the modalities that they lack; nothing after the last."""
-LoadOriginal: TypeAlias = Callable[[StoredItem], "Original"]
-"""The picture of an item; raises an `IndexerError`, a `ModelError` or an `OSError` where it cannot be had."""
+ReadOriginal: TypeAlias = Callable[[StoredItem], "Original | None"]
+"""The picture of an item, where it is stored; raises an `OSError` where it cannot be read."""
+FetchOriginal: TypeAlias = Callable[[StoredItem], "Original"]
+"""The picture of an item from where it came from; raises an `IndexerError`, a `ModelError` or an `OSError`."""
 OnChunk: TypeAlias = Callable[[ChunkReport, Connection], None]
 
 
@@ -72,7 +74,8 @@ def fill(
     collection: Collection,
     generation: Generation,
     missing: Missing,
-    load_original: LoadOriginal,
+    read_original: ReadOriginal,
+    fetch_original: FetchOriginal,
     on_chunk: OnChunk,
     *,
     done: int = 0,
@@ -88,9 +91,16 @@ def fill(
         check: Called while it waits; what it raises ends the run.
     """
     with Stages(check) as stages:
-        read = stages.background(_gaps(missing), CHUNK_ROWS, "read")
+        gaps = map(partial(_load, read_original), _gaps(missing))
+        read = stages.background(gaps, FETCH_AHEAD, "read", weigh=_size, budget=FETCH_BYTES)
         loaded = stages.parallel(
-            partial(_load, load_original), read, workers=FETCHERS, ahead=FETCH_AHEAD, weigh=_size, budget=FETCH_BYTES
+            partial(_load, fetch_original),
+            read,
+            workers=FETCHERS,
+            waits=_lacks_picture,
+            ahead=FETCH_AHEAD,
+            weigh=_size,
+            budget=FETCH_BYTES,
         )
         chunks = stages.background(_chunks(loaded), CHUNKS_AHEAD, "load")
         drafted = stages.parallel(partial(_decode, generation, collection), chunks, workers=DECODERS, ahead=DECODERS)
@@ -116,16 +126,20 @@ def _gaps(missing: Missing) -> Iterator[Gap]:
         after = page[-1][0].pk
 
 
-def _load(load_original: LoadOriginal, gap: Gap) -> Gap:
-    if "image" not in gap.modalities:
+def _lacks_picture(gap: Gap) -> bool:
+    return "image" in gap.modalities and gap.original is None
+
+
+def _load(load: ReadOriginal, gap: Gap) -> Gap:
+    if not _lacks_picture(gap):
         return gap
     try:
-        original = load_original(gap.stored)
+        original = load(gap.stored)
     except (IndexerError, ModelError) as error:
         return _without(gap, "image", error)
     except OSError as error:
         return _without(gap, "image", OriginalMissing(f"the picture cannot be read: {error.strerror}"))
-    return replace(gap, original=original.data, warning=original.warning)
+    return replace(gap, original=original.data, warning=original.warning) if original else gap
 
 
 def _size(gap: Gap) -> int:

@@ -133,7 +133,8 @@ class ReembedJob:
                 collection,
                 generation,
                 missing,
-                self._load_original,
+                self._read_original,
+                self._fetch_original,
                 record,
                 done=done,
                 after_chunk=bridge.fit_if_due if bridge else lambda: None,
@@ -144,18 +145,18 @@ class ReembedJob:
         run.change(total=done)
         return self._store.count_missing(row, collection.generations.active.row)
 
-    def _load_original(self, stored: StoredItem) -> Original:
-        """From the originals, else from where the picture came from."""
+    def _read_original(self, stored: StoredItem) -> Original | None:
         sha256 = stored.item.image_sha256
-        if sha256 is None:
+        data = self._collections.originals.read(sha256) if sha256 else None
+        return None if data is None else Original(data)
+
+    def _fetch_original(self, stored: StoredItem) -> Original:
+        if stored.item.image_sha256 is None:
             raise OriginalMissing("its image vector was given by a client, and there is no picture")
-        data = self._collections.originals.read(sha256)
-        if data is not None:
-            return Original(data)
         if stored.source_url is None:
             raise OriginalMissing("its picture is not stored, and did not come from an address")
         data = self._load_image(stored.source_url)
-        changed = hashlib.sha256(data).hexdigest() != sha256
+        changed = hashlib.sha256(data).hexdigest() != stored.item.image_sha256
         return Original(data, OriginalChanged("its address gives another picture now") if changed else None)
 
 

@@ -110,3 +110,24 @@ def test_leaving_early_leaves_no_thread_behind() -> None:
         numbers = stages.parallel(lambda n: n, endless, workers=4, ahead=8)
         next(stages.background(numbers, 1, "numbers"))
     assert threading.active_count() == before
+
+
+def test_what_waits_for_nobody_is_done_without_a_hand_over_and_in_its_place() -> None:
+    here = threading.get_ident()
+    with Stages() as stages:
+        done = stages.parallel(
+            lambda number: (number, threading.get_ident() == here),
+            range(20),
+            workers=4,
+            waits=lambda number: number % 3 == 0,
+            ahead=8,
+        )
+        assert list(done) == [(number, number % 3 != 0) for number in range(20)]
+
+
+def test_an_error_of_what_waits_for_nobody_comes_in_its_place() -> None:
+    with Stages() as stages:
+        done = stages.parallel(lambda number: 6 // number, [3, 2, 0, 1], workers=1, waits=lambda _: False, ahead=4)
+        assert [next(done), next(done)] == [2, 3]
+        with pytest.raises(ZeroDivisionError):
+            next(done)

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models import batching as module
-from models.batching import BULK_TURN, FIRST_STEP, Batcher, Row, is_abandoned
+from models.batching import FIRST_STEP, Batcher, BulkBatcher, Row, is_abandoned
 from models.errors import EncoderOverloaded, RequestAbandoned
-from models.lanes import Lane, Lanes
+from models.lanes import Lanes
 
 LARGEST = 8
 WAIT_S = 20
@@ -27,7 +27,8 @@ def rows_of(*values: int) -> list[Row]:
 class Tower:
     """Gives each row's value back; runs when it is let, and remembers its batches."""
 
-    def __init__(self, *, held: bool = False) -> None:
+    def __init__(self, *, held: bool = False, parallel: int = 1) -> None:
+        self.parallel, self.most_running = parallel, 0
         self.batches: list[list[int]] = []
         self.threads: list[int] = []
         self.begun = threading.Semaphore(0)
@@ -36,7 +37,8 @@ class Tower:
 
     def __call__(self, rows: Sequence[Row]) -> NDArray[np.float32]:
         self.running += 1
-        assert self.running == 1, "one batch at a time"
+        assert self.running <= self.parallel, "no more at a time than allowed"
+        self.most_running = max(self.most_running, self.running)
         self.batches.append([int(row[0]) for row in rows])
         self.threads.append(threading.get_ident())
         self.begun.release()
@@ -48,7 +50,8 @@ class Tower:
 
 
 def make(tower: Tower, **options: object) -> Batcher:
-    return Batcher(tower, **{"largest": LARGEST, "most_waiting": 100, "lanes": Lanes(), **options})  # type: ignore[arg-type]
+    settings = {"largest": LARGEST, "most_waiting": 100, "parallel": tower.parallel, **options}
+    return Batcher(tower, **settings)  # type: ignore[arg-type]
 
 
 def values(vectors: Sequence[NDArray[np.float32]]) -> list[int]:
@@ -62,27 +65,26 @@ class Crowd:
         self._batcher, self._tower = batcher, tower
         self._pool = ThreadPoolExecutor(64)
         self.answers: list[Future[list[NDArray[np.float32]]]] = []
-        self._waiting = {"interactive": 0, "bulk": 0}
 
-    def first(self, *numbers: int, lane: Lane = "interactive") -> None:
+    def first(self, *numbers: int) -> None:
         """It finds the tower idle, and runs it."""
-        self._submit(numbers, lane)
+        self._submit(numbers)
         assert self._tower.begun.acquire(timeout=WAIT_S)
 
-    def wait(self, *numbers: int, lane: Lane = "interactive") -> None:
-        before = self._batcher.waiting(lane)
-        self._submit(numbers, lane)
+    def wait(self, *numbers: int) -> None:
+        before = self._batcher.waiting
+        self._submit(numbers)
         deadline = time.monotonic() + WAIT_S
-        while self._batcher.waiting(lane) != before + len(numbers):
+        while self._batcher.waiting != before + len(numbers):
             assert time.monotonic() < deadline
 
     def let_all(self) -> list[list[int]]:
         self._tower.gate.release(1000)
         return [values(answer.result(WAIT_S)) for answer in self.answers]
 
-    def _submit(self, numbers: Sequence[int], lane: Lane) -> None:
+    def _submit(self, numbers: Sequence[int]) -> None:
         context = copy_context()
-        self.answers.append(self._pool.submit(context.run, self._batcher, rows_of(*numbers), lane))
+        self.answers.append(self._pool.submit(context.run, self._batcher, rows_of(*numbers)))
 
 
 @pytest.fixture
@@ -96,20 +98,20 @@ def crowd_of(tower: Tower, **options: object) -> Crowd:
 
 def test_a_lone_request_is_run_at_once_by_its_own_thread() -> None:
     tower = Tower()
-    assert values(make(tower)(rows_of(1, 2, 3), "interactive")) == [1, 2, 3]
+    assert values(make(tower)(rows_of(1, 2, 3))) == [1, 2, 3]
     assert tower.batches == [[1, 2, 3]]
     assert tower.threads == [threading.get_ident()]
 
 
 def test_nothing_is_run_for_nothing() -> None:
     tower = Tower()
-    assert make(tower)([], "bulk") == []
+    assert make(tower)([]) == []
     assert tower.batches == []
 
 
 def test_a_large_request_goes_in_several_batches() -> None:
     tower = Tower()
-    assert values(make(tower)(rows_of(*range(19)), "interactive")) == list(range(19))
+    assert values(make(tower)(rows_of(*range(19)))) == list(range(19))
     assert list(map(len, tower.batches)) == [8, 8, 3]
 
 
@@ -122,33 +124,36 @@ def test_what_arrives_while_the_tower_is_busy_goes_through_it_together(tower: To
     assert tower.batches == [[1], [2, 3, 4, 5, 6, 7]]
 
 
-def test_people_go_before_bulk(tower: Tower) -> None:
+def test_as_many_batches_run_at_once_as_are_allowed() -> None:
+    tower = Tower(held=True, parallel=2)
     crowd = crowd_of(tower)
-    crowd.first(1, lane="bulk")
-    crowd.wait(2, 3, lane="bulk")
+    crowd.first(1)
+    crowd.first(2)
+    crowd.wait(3)
     crowd.wait(4)
-    crowd.wait(5)
-    crowd.let_all()
-    assert tower.batches == [[1], [4, 5], [2, 3]]
+    assert crowd.let_all() == [[1], [2], [3], [4]]
+    assert tower.most_running == 2
 
 
-def test_a_bulk_request_makes_way_between_its_batches(tower: Tower) -> None:
+def test_a_large_request_that_finds_all_idle_is_divided_among_all() -> None:
+    tower = Tower(held=True, parallel=4)
     crowd = crowd_of(tower)
-    crowd.first(*range(12), lane="bulk")
-    crowd.wait(100)
-    assert crowd.let_all() == [list(range(12)), [100]]
-    assert tower.batches[:2] == [[0, 1, 2, 3], [100]]
+    crowd.first(*range(8))
+    for _ in range(3):
+        assert tower.begun.acquire(timeout=WAIT_S)
+    assert crowd.let_all() == [list(range(8))]
+    assert sorted(tower.batches) == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_bulk_is_never_starved(tower: Tower) -> None:
+def test_who_waits_goes_before_the_rest_of_a_large_request() -> None:
+    tower = Tower(held=True, parallel=2)
     crowd = crowd_of(tower)
-    crowd.first(0)
-    crowd.wait(1000, lane="bulk")
-    for number in range(10):
-        crowd.wait(*range(10 * number, 10 * number + 8))
-    crowd.let_all()
-    assert [1000] in tower.batches[: BULK_TURN + 2]
-    assert [1000] not in tower.batches[:BULK_TURN]
+    crowd.first(1)
+    crowd.first(*range(10, 30))
+    crowd.wait(2)
+    assert crowd.let_all() == [[1], list(range(10, 30)), [2]]
+    assert tower.most_running == 2
+    assert sorted(number for batch in tower.batches for number in batch) == [1, 2, *range(10, 30)]
 
 
 def test_only_rows_of_one_bucket_go_together(tower: Tower) -> None:
@@ -166,14 +171,20 @@ def test_too_many_are_told_to_come_again(tower: Tower) -> None:
     crowd.first(1)
     crowd.wait(2, 3)
     with pytest.raises(EncoderOverloaded):
-        crowd._batcher(rows_of(4, 5), "interactive")
+        crowd._batcher(rows_of(4, 5))
     crowd.wait(4)
-    crowd.wait(5, 6, 7, 8, lane="bulk")  # whoever fills a catalogue waits
-    assert crowd.let_all() == [[1], [2, 3], [4], [5, 6, 7, 8]]
+    assert crowd.let_all() == [[1], [2, 3], [4]]
+
+
+def test_whoever_fills_a_catalogue_waits_as_long_as_it_takes(tower: Tower) -> None:
+    crowd = crowd_of(tower, most_waiting=None)
+    crowd.first(1)
+    crowd.wait(*range(2, 1000))
+    assert crowd.let_all() == [[1], list(range(2, 1000))]
 
 
 def test_a_request_larger_than_what_may_wait_is_taken_by_an_idle_tower() -> None:
-    assert values(make(Tower(), most_waiting=3)(rows_of(*range(20)), "interactive")) == list(range(20))
+    assert values(make(Tower(), most_waiting=3)(rows_of(*range(20)))) == list(range(20))
 
 
 def test_an_error_is_told_to_those_of_its_batch_and_the_others_go_on(tower: Tower) -> None:
@@ -187,7 +198,7 @@ def test_an_error_is_told_to_those_of_its_batch_and_the_others_go_on(tower: Towe
         with pytest.raises(ValueError, match="cannot be embedded"):
             answer.result(WAIT_S)
     assert [values(crowd.answers[place].result(WAIT_S)) for place in (0, 3)] == [[1], [4]]
-    assert values(crowd._batcher(rows_of(5), "bulk")) == [5]
+    assert values(crowd._batcher(rows_of(5))) == [5]
 
 
 def test_a_batch_that_cannot_be_put_together_leaves_the_tower_to_others() -> None:
@@ -200,14 +211,12 @@ def test_a_batch_that_cannot_be_put_together_leaves_the_tower_to_others() -> Non
 
     batcher = make(tower, bucket=bucket)
     with pytest.raises(ValueError, match="no bucket"):
-        batcher(rows_of(13), "interactive")
+        batcher(rows_of(13))
     with ThreadPoolExecutor(1) as pool:
-        assert values(pool.submit(batcher, rows_of(1), "interactive").result(WAIT_S)) == [1]
+        assert values(pool.submit(batcher, rows_of(1)).result(WAIT_S)) == [1]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "longest"), [(0.0, LARGEST), (0.01, FIRST_STEP), (0.02, FIRST_STEP), (9.0, FIRST_STEP)]
-)
+@pytest.mark.parametrize(("seconds", "longest"), [(0.0, 40), (0.01, FIRST_STEP), (0.02, FIRST_STEP), (9.0, FIRST_STEP)])
 def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     seconds: float, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,12 +232,12 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     ways_given = list[int]()
     lanes = Lanes()
     monkeypatch.setattr(lanes, "give_way", lambda: ways_given.append(len(tower.batches)))
-    batcher = Batcher(run, largest=LARGEST, most_waiting=100, lanes=lanes)
-    assert values(batcher(rows_of(*range(100)), "bulk")) == list(range(100))
+    batcher = BulkBatcher(Batcher(run, largest=1000), lanes)
+    assert values(batcher(rows_of(*range(100)))) == list(range(100))
 
     steps = [len(batch) for batch in tower.batches]
     assert max(steps) == longest
-    assert steps[1] == {0.0: LARGEST, 0.01: 3, 0.02: 2, 9.0: 1}[seconds]
+    assert steps[1] == {0.0: 2 * FIRST_STEP, 0.01: 3, 0.02: 2, 9.0: 1}[seconds]
     assert ways_given == list(range(len(steps)))
 
 
@@ -240,13 +249,13 @@ def test_what_nobody_waits_for_any_more_is_not_embedded(tower: Tower) -> None:
     is_abandoned.set(lambda: False)
     crowd.wait(4)
     gone.set()
-    crowd._submit((5, 6), "interactive")  # for which there was no room
+    crowd._submit((5, 6))  # for which there was no room
     with pytest.raises(RequestAbandoned):
         crowd.answers[1].result(WAIT_S)
     tower.gate.release(1000)
     assert [values(crowd.answers[place].result(WAIT_S)) for place in (0, 2, 3)] == [[1], [4], [5, 6]]
     assert sorted(number for batch in tower.batches for number in batch) == [1, 4, 5, 6]
-    assert crowd._batcher.waiting("interactive") == 0
+    assert crowd._batcher.waiting == 0
 
 
 def test_a_request_that_is_left_between_its_batches_ends_there(tower: Tower) -> None:
@@ -264,34 +273,29 @@ def test_a_request_that_is_left_between_its_batches_ends_there(tower: Tower) -> 
 
 
 def test_batches_are_observed_with_how_long_their_requests_waited(tower: Tower) -> None:
-    seen: list[tuple[Lane, int, Sequence[float]]] = []
+    seen: list[tuple[int, Sequence[float]]] = []
     crowd = crowd_of(tower, observe=lambda *batch: seen.append(batch))
     crowd.first(1)
     crowd.wait(2)
     crowd.wait(3, 4)
-    crowd.wait(5, lane="bulk")
     crowd.let_all()
-    assert [(lane, rows, len(waits)) for lane, rows, waits in seen] == [
-        ("interactive", 1, 1),
-        ("interactive", 3, 2),
-        ("bulk", 1, 1),
-    ]
-    assert all(wait >= 0 for _, _, waits in seen for wait in waits)
-    assert seen[1][2][0] > seen[0][2][0]
+    assert [(rows, len(waits)) for rows, waits in seen] == [(1, 1), (3, 2)]
+    assert all(wait >= 0 for _, waits in seen for wait in waits)
+    assert seen[1][1][0] > seen[0][1][0]
 
 
-def test_everybody_gets_his_own_rows_back() -> None:
-    tower = Tower()
-    batcher = make(tower, bucket=lambda row: int(row[0]) % 3)
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_everybody_gets_his_own_rows_back(parallel: int) -> None:
+    tower = Tower(parallel=parallel)
+    batcher = make(tower, bucket=lambda row: int(row[0]) % 3, most_waiting=None)
 
     def ask(seed: int) -> None:
         draw = random.Random(seed)
         for _ in range(50):
             numbers = sorted((draw.randrange(10_000) for _ in range(draw.randrange(1, 12))), key=lambda n: n % 3)
-            lane: Lane = draw.choice(["interactive", "bulk"])
-            assert values(batcher(rows_of(*numbers), lane)) == numbers
+            assert values(batcher(rows_of(*numbers))) == numbers
 
     with ThreadPoolExecutor(16) as pool:
         for done in [pool.submit(ask, seed) for seed in range(16)]:
             done.result(60)
-    assert batcher.waiting("interactive") == batcher.waiting("bulk") == 0
+    assert batcher.waiting == 0
