@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import re
 from pathlib import Path
 
 from app.settings import Settings
@@ -19,5 +20,13 @@ def test_every_setting_stands_in_the_documents_with_its_default_and_meaning() ->
 def test_the_documents_that_are_linked_are_there() -> None:
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for link in document.read_text(encoding="utf-8").split("](")[1:]:
-            target = link.partition(")")[0]
-            assert target.startswith("http") or (document.parent / target).exists(), f"{document.name}: {target}"
+            target, _, heading = link.partition(")")[0].partition("#")
+            if not target.startswith("http"):
+                linked = document.parent / target if target else document
+                assert linked.exists(), f"{document.name}: {target}"
+                assert not heading or heading in anchors(linked), f"{document.name}: {target}#{heading}"
+
+
+def anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
