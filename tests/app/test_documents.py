@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+from app.errors import STATUS_AND_TYPE
 from app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+OF_HTTP = {"bad-request", "not-found", "method-not-allowed", "invalid-request"}
+"""Types of problems that no error of ours stands for."""
 
 
 def test_every_setting_stands_in_the_documents_with_its_default_and_meaning() -> None:
@@ -15,6 +18,14 @@ def test_every_setting_stands_in_the_documents_with_its_default_and_meaning() ->
         default = default.lower() if isinstance(field.default, bool) else default
         assert f"| `SIGHTLINE_{name.upper()}` | {default} | {field.description} |" in rows
     assert rows.count("SIGHTLINE_") == len(Settings.model_fields)
+
+
+def test_every_type_of_problem_is_explained_with_its_status() -> None:
+    rows = re.findall(r"^\| (\d*) ?\| (`.*?`) \|", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    explained = {(word, status) for status, words in rows for word in re.findall(r"`([\w-]+)`", words)}
+    served = {(word, str(status)) for status, word in STATUS_AND_TYPE.values() if not word.startswith("snapshot-")}
+    assert served <= explained
+    assert {word for word, _ in explained} == {word for _, word in STATUS_AND_TYPE.values()} | OF_HTTP
 
 
 def test_the_documents_that_are_linked_are_there() -> None:
