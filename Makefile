@@ -6,7 +6,7 @@ UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
 IMAGES ?=
 PORT ?= 8000
 
-.PHONY: demo test faults fuzz check bench test-train docs locks clean
+.PHONY: demo test faults fuzz check bench test-train docs manifest locks clean
 
 demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
@@ -34,6 +34,20 @@ test-train: .venv-train/stamp
 
 docs: .venv-docs/stamp
 	.venv-docs/bin/mkdocs build --strict
+
+# The chart with its default values, for those who have no Helm. The sum tells a test that nobody changed one of both.
+CHART := $(sort $(wildcard docker/helm/*.* docker/helm/templates/*))
+MANIFEST := docker/kubernetes/sightline.yaml
+
+manifest:
+	helm template sightline docker/helm | cat -s > $(MANIFEST).body
+	{ echo '# kubectl create secret generic sightline --from-literal=api-key="$$(openssl rand -hex 32)"'; \
+	  echo '# kubectl apply -f $(MANIFEST)'; \
+	  echo '#'; \
+	  echo '# Made of docker/helm by `make manifest`: change the chart, not this. SHA-256 of both:'; \
+	  echo "# $$(cat $(CHART) $(MANIFEST).body | sha256sum | cut -c 1-64)"; \
+	  cat $(MANIFEST).body; } > $(MANIFEST)
+	rm $(MANIFEST).body
 
 .venv-docs/stamp: requirements/docs.txt
 	$(call make_venv,.venv-docs)

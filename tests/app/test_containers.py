@@ -2,7 +2,10 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
+from functools import reduce
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,11 @@ DOCKER = ROOT / "docker"
 DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "sightline.json").read_text())
 RULES = yaml.safe_load((DOCKER / "prometheus" / "alerts.yml").read_text())["groups"][0]["rules"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-MANIFESTS = {one["kind"]: one for one in yaml.safe_load_all((DOCKER / "kubernetes" / "sightline.yaml").read_text())}
+MANIFEST = (DOCKER / "kubernetes" / "sightline.yaml").read_text()
+MANIFESTS = {one["kind"]: one for one in yaml.safe_load_all(MANIFEST)}
+CHART = DOCKER / "helm"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+TEMPLATES = "".join(file.read_text() for file in sorted((CHART / "templates").iterdir()))
 DOCKERFILES = [DOCKER / "Dockerfile", DOCKER / "Dockerfile.gpu"]
 
 TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", [])]
@@ -119,6 +126,37 @@ def test_there_is_one_writer_and_the_budget_and_the_service_find_it() -> None:
     assert pods["selector"]["matchLabels"] == labels
     assert MANIFESTS["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
     assert MANIFESTS["Service"]["spec"]["selector"] == labels
+
+
+def test_no_variable_of_the_cluster_becomes_a_setting() -> None:
+    assert MANIFESTS["StatefulSet"]["spec"]["template"]["spec"]["enableServiceLinks"] is False  # else SIGHTLINE_PORT
+
+
+def test_the_manifest_is_the_chart() -> None:
+    head, start, rest = MANIFEST.partition("---\n")
+    files = sorted(str(file) for file in (*CHART.glob("*.*"), *CHART.glob("templates/*")))
+    summed = sha256(b"".join(Path(file).read_bytes() for file in files) + (start + rest).encode())
+    assert head.splitlines()[-1] == f"# {summed.hexdigest()}", "make manifest"
+
+
+def test_the_chart_knows_all_settings_but_those_that_are_its_own() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    names = schema["properties"]["settings"]["propertyNames"]["enum"]
+    assert {*names, "host", "port", "data_dir", "api_key"} == set(Settings.model_fields)
+    assert len(names) == len(Settings.model_fields) - 4
+    assert VALUES["settings"].keys() <= set(names)
+
+
+def test_the_templates_use_every_value_that_there_is_and_no_other() -> None:
+    used = set(re.findall(r"\.Values\.(\w+(?:\.\w+)*)", TEMPLATES))
+    for path in used:
+        reduce(lambda values, name: values[name], path.split("."), VALUES)
+    assert {path.partition(".")[0] for path in used} == VALUES.keys()
+
+
+def test_the_chart_is_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
