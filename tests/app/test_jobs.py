@@ -195,6 +195,7 @@ def test_bad_rows_are_told_as_json_lines(client: TestClient) -> None:
         ("error", 3, strange, "row-invalid"),
     ]
     assert all(set(row) == {"level", "row", "id", "code", "detail"} and row["detail"] for row in rows)
+    assert "'gone.png' did not come with the catalogue: upload both in a zip file" in rows[0]["detail"]
     assert (job["progress"]["failed"], job["progress"]["warnings"], job["progress"]["created"]) == (2, 1, 2)
 
 
