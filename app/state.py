@@ -45,7 +45,7 @@ SELECTIONS = 1
 """Selections that are made at a time: each holds some 100 MB of vectors."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """Everything that routes work with."""
 
@@ -121,20 +121,20 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(
-                    settings,
-                    store,
-                    batches,
-                    searches,
-                    encoders,
-                    encoder_of,
-                    collections,
-                    fetcher,
-                    jobs,
-                    locations,
-                    pictures,
-                    keys,
-                    AuditLog(settings.data_dir),
-                    tracing,
+                    settings=settings,
+                    store=store,
+                    batches=batches,
+                    searches=searches,
+                    encoders=encoders,
+                    open_encoder=encoder_of,
+                    collections=collections,
+                    fetcher=fetcher,
+                    jobs=jobs,
+                    locations=locations,
+                    load_picture=pictures,
+                    keys=keys,
+                    audit=AuditLog(settings.data_dir),
+                    tracing=tracing,
                 )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows
