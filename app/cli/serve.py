@@ -91,7 +91,7 @@ def check_tracing(settings: "Settings") -> None:
     if settings.otlp_endpoint is None:
         return
     try:
-        import_module("app.tracing")
+        import_module("app.observation.tracing")
     except ImportError as error:
         raise CommandFailed(
             f"SIGHTLINE_OTLP_ENDPOINT needs the extra `otel` (pip install 'sightline[otel]'): {error}"
@@ -120,8 +120,8 @@ def run_server(
     resources: "Resources", listener: socket.socket, *, access_log: bool, hangup: Hangup | None = None
 ) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
-    from app.logs import write_logs
     from app.memory import set_aside
+    from app.observation.logs import write_logs
     from app.server import compose_app
     from app.serving import Server, configure
 
