@@ -1,6 +1,5 @@
 """Heat maps as pictures: a grid of numbers laid over what it tells about."""
 
-import base64
 import io
 
 import numpy as np
@@ -46,11 +45,6 @@ def make_heatmap(picture: Image.Image, grid: NDArray[np.float32], region: Region
     file = io.BytesIO()
     blended.save(file, "PNG")
     return file.getvalue()
-
-
-def data_uri(png: bytes) -> str:
-    """A PNG as one string."""
-    return f"data:{MEDIA_TYPE};base64,{base64.b64encode(png).decode()}"
 
 
 def _over(size: tuple[int, int], grid: NDArray[np.float32], region: Region) -> NDArray[np.float32]:

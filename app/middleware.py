@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.caller import address_of
 from app.errors import BodyTooLarge, BodyTooSlow, ProblemResponse, refusal
-from app.logs import access_log, request_id
-from app.metrics import Metrics
+from app.observation.logs import access_log, request_id
+from app.observation.metrics import Metrics
 from app.schemas.problem import Problem
 
 logger = logging.getLogger("sightline")

@@ -15,7 +15,7 @@ from app.access.gate import Gate
 from app.departures import NoticeDepartures
 from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
-from app.metrics import Metrics
+from app.observation.metrics import Metrics
 from app.openapi import SightlineAPI
 from app.routes import (
     clip_retrieval,
@@ -109,7 +109,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
     if settings.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
     if settings.otlp_endpoint:
-        from app.tracing import TraceRequests  # of packages that only those have who want them
+        from app.observation.tracing import TraceRequests  # of packages that only those have who want them
 
         app.add_middleware(TraceRequests)
     app.add_middleware(middleware.SecureHeaders, embeddable=bool(settings.allowed_origins))

@@ -12,7 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from app.logs import LogFormat
+from app.observation.logs import LogFormat
 from models.imaging import ImageLimits
 
 CONFIG_FILE = Path("sightline.toml")

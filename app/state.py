@@ -10,8 +10,8 @@ from anyio import CapacityLimiter
 from app.access.audit import AuditLog
 from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
-from app.metrics import Batches
-from app.searches import Searches
+from app.observation.metrics import Batches
+from app.observation.searches import Searches
 from app.settings import Settings
 from indexer.collections import Collections
 from indexer.disk import Disk
@@ -33,7 +33,7 @@ from models.lanes import Lanes
 from models.store import ModelStore
 
 if TYPE_CHECKING:
-    from app.tracing import Tracing
+    from app.observation.tracing import Tracing
 
 REPORTS = 4
 """Reports on quality that are made or waited for at a time; further requests wait without a thread."""
@@ -45,7 +45,7 @@ SELECTIONS = 1
 """Selections that are made at a time: each holds some 100 MB of vectors."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """Everything that routes work with."""
 
@@ -121,20 +121,20 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
         with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
             try:
                 yield Resources(
-                    settings,
-                    store,
-                    batches,
-                    searches,
-                    encoders,
-                    encoder_of,
-                    collections,
-                    fetcher,
-                    jobs,
-                    locations,
-                    pictures,
-                    keys,
-                    AuditLog(settings.data_dir),
-                    tracing,
+                    settings=settings,
+                    store=store,
+                    batches=batches,
+                    searches=searches,
+                    encoders=encoders,
+                    open_encoder=encoder_of,
+                    collections=collections,
+                    fetcher=fetcher,
+                    jobs=jobs,
+                    locations=locations,
+                    load_picture=pictures,
+                    keys=keys,
+                    audit=AuditLog(settings.data_dir),
+                    tracing=tracing,
                 )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows
@@ -143,7 +143,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
 def _open_tracing(settings: Settings) -> AbstractContextManager["Tracing | None"]:
     if settings.otlp_endpoint is None:
         return nullcontext()
-    from app.tracing import open_tracing
+    from app.observation.tracing import open_tracing
 
     return open_tracing(settings.otlp_endpoint)
 

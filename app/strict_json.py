@@ -23,6 +23,11 @@ _LONG = b"0" * 200
 _EXPONENTS = tuple((letter, re.compile(letter + rb"[+-]?\d{3,}(?:[\s,\]}]|\Z)")) for letter in (b"e", b"E"))
 """With what follows a number, else they would be in every vector in base64."""
 
+_FORMS = (
+    "; a form with a picture's file goes to PUT /v1/collections/{name}/items/{id} or POST .../search/upload, "
+    "one with a catalogue's file to POST .../ingest"
+)
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -43,14 +48,16 @@ class StrictRequest(Request):
 
 
 class StrictRoute(GuardedRoute):
-    """A route that reads its body by `StrictRequest`, and only if it is JSON or a form."""
+    """A route that reads its body by `StrictRequest`, and only if it is JSON, or a form that the route describes."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with the request replaced."""
         handle = super().get_route_handler()
+        body = (self.openapi_extra or {}).get("requestBody", {})
+        takes_forms = "multipart/form-data" in body.get("content", ())
 
         async def handle_strictly(request: Request) -> Response:
-            _check_media_type(request)
+            _check_media_type(request, takes_forms=takes_forms)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return handle_strictly
@@ -107,11 +114,13 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(request: Request, *, takes_forms: bool) -> None:
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    known = media_type in ("application/json", "multipart/form-data") or media_type.endswith("+json")
-    if has_body and not known:
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    is_form = media_type == "multipart/form-data"
+    if has_body and not (is_json or (is_form and takes_forms)):
         raise MediaTypeUnsupported(
             f"the body is declared as {media_type or 'nothing'}; send the header `Content-Type: application/json`"
+            + (_FORMS if is_form else "")
         )

@@ -115,8 +115,8 @@ def _describe(hit: Hit) -> Found:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What the server refuses is told to the assistant, who can do better."""
+    """What the server or its client refuses is told to the assistant, who can do better."""
     try:
         yield
-    except SightlineError as error:
+    except (SightlineError, ValueError) as error:
         raise ToolError(str(error)) from error

@@ -135,7 +135,10 @@ class Collections:
         try:
             return self._open[name]
         except KeyError:
-            raise CollectionNotFound(f"no collection {name!r}; there are {', '.join(sorted(self._open))}") from None
+            # Not which there are: who asks may be meant to know of some only.
+            raise CollectionNotFound(
+                f"no collection {name!r}; GET /v1/collections lists them, PUT creates one (a key needs the scope admin)"
+            ) from None
 
     def infos(self) -> list[CollectionInfo]:
         """All collections by name."""

@@ -76,6 +76,7 @@ def item_document(item: NewItem) -> JsonObject:
 
     Raises:
         OSError: The file of its picture cannot be read.
+        ValueError: Its picture is a text that is no URL.
     """
     vectors = item.vectors and {modality: encode_vector(vector) for modality, vector in item.vectors.items()}
     image = None if item.image is None else reference(item.image)

@@ -14,7 +14,7 @@ from anyio import to_thread
 from starlette.types import Scope as AsgiScope
 
 from app.access.caller import Caller
-from app.logs import request_id
+from app.observation.logs import request_id
 
 logger = logging.getLogger("sightline")
 

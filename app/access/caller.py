@@ -30,11 +30,12 @@ class Caller:
         """Whether it may see a collection."""
         return self.key is None or self.key.covers(collection)
 
-    def require(self, scope: Scope) -> None:
-        """Raise `Forbidden` unless its key has a scope."""
+    def require(self, scope: Scope, purpose: str) -> None:
+        """Raise `Forbidden` unless its key has the scope that a purpose needs."""
         self.needed = scope
         if self.key is not None and scope not in self.key.scopes:
-            raise Forbidden(f"this needs a key with the scope {scope}; yours has {', '.join(self.key.named_scopes)}")
+            given = ", ".join(self.key.named_scopes)
+            raise Forbidden(f"{purpose!r} needs a key with the scope {scope}; yours has {given}")
 
     def require_collection(self, name: str) -> None:
         """Raise `Forbidden` unless its key is for a collection; whether there is one of that name is not told."""

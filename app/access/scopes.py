@@ -79,12 +79,13 @@ class GuardedRoute(APIRoute):
             operation = f"{scope['method']} {self.path_format}"
             needed = SCOPES.get(operation, "admin")
             if needed is not OPEN:
-                _check(caller_of(scope), operation, needed, scope["path_params"])
+                caller = caller_of(scope)
+                caller.require(needed, self.summary or operation)
+                _check_collection(caller, operation, scope["path_params"])
         await super().handle(scope, receive, send)
 
 
-def _check(caller: Caller, operation: str, needed: Scope, parameters: Mapping[str, str]) -> None:
-    caller.require(needed)
+def _check_collection(caller: Caller, operation: str, parameters: Mapping[str, str]) -> None:
     if "name" in parameters:
         # As the route will read it: were it decoded in another way, a key could reach what it is not for.
         caller.require_collection(unquote(parameters["name"], errors="replace"))

@@ -1,10 +1,8 @@
 """A client of a running server, for the verbs that talk to one."""
 
-import base64
 import time
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
@@ -115,12 +113,6 @@ def collection_path(name: str, *rest: str) -> str:
 def job_path(job_id: str, *rest: str) -> str:
     """Path of a job, or of something in it."""
     return "/".join(["/v1/jobs", quote(job_id, safe=""), *rest])
-
-
-def data_uri(picture: Path | bytes) -> str:
-    """A picture's file, or its bytes, as a `data:` URI; the server judges its type by the bytes."""
-    data = picture if isinstance(picture, bytes) else picture.read_bytes()
-    return f"data:application/octet-stream;base64,{base64.b64encode(data).decode()}"
 
 
 def _accepted(response: "httpx.Response") -> "httpx.Response":

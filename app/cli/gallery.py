@@ -1,6 +1,5 @@
 """Both galleries of a comparison as one HTML file that stands alone: no script, and nothing is fetched."""
 
-import base64
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from app.cli.client import Client, RequestRefused
 from app.cli.comparison import Compared, Hit, Show
 from app.cli.outcome import SIDES, measures, name_of
+from app.data_uris import data_uri
 
 THUMBNAIL_PX = 160
 
@@ -56,10 +56,10 @@ def _pictures(client: Client, hits: Iterable[Hit], show: Show) -> Iterator[tuple
     addresses = list(dict.fromkeys(hit["image_url"] for hit in hits if hit["image_url"]))
     for done, address in enumerate(addresses, 1):
         try:
-            data = client.content(f"{address}?width={THUMBNAIL_PX}")
+            thumbnail = client.content(f"{address}?width={THUMBNAIL_PX}")
         except RequestRefused:
             continue
-        yield address, f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+        yield address, data_uri(thumbnail, "image/jpeg")
         show("Pictures", done, len(addresses))
 
 

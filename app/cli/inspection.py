@@ -32,14 +32,14 @@ class Check:
 
 
 def inspect(data_dir: Path, store: ModelStore) -> Iterator[Check]:
-    """The catalogue, its collections with their models and indexes, and its jobs.
+    """The catalogue, its collections with their models and indexes, its jobs and keys.
 
     Raises:
         sqlite3.Error: The catalogue cannot be read.
     """
     path = data_dir / CATALOGUE
     if not path.exists():
-        yield Check("catalogue", True, "none yet", {"schema": None})
+        yield Check("catalogue", True, f"none in {data_dir.resolve()}: nothing is stored there", {"schema": None})
         return
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         connection.row_factory = sqlite3.Row
@@ -49,8 +49,10 @@ def inspect(data_dir: Path, store: ModelStore) -> Iterator[Check]:
             for row in connection.execute(_ACTIVE).fetchall():
                 yield _collection(row, store)
                 yield _index(row, data_dir / "index" / str(row["pk"]) / str(row["generation_pk"]))
-        if version in READABLE_VERSIONS and version > min(READABLE_VERSIONS):  # the oldest knows no jobs
-            yield _jobs(connection)
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            for table, count in {"jobs": _jobs, "keys": _keys}.items():
+                if table in tables:  # older versions lack them
+                    yield count(connection)
 
 
 def _schema(version: int, *, in_use: bool) -> Check:
@@ -93,6 +95,12 @@ def _jobs(connection: sqlite3.Connection) -> Check:
     counts = dict(connection.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall())
     told = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
     return Check("jobs", True, told or "none", counts)
+
+
+def _keys(connection: sqlite3.Connection) -> Check:
+    made, revoked = connection.execute("SELECT count(*), count(revoked_at) FROM keys").fetchone()
+    told = f"{made:,}, {revoked:,} of them revoked" if made else "none"
+    return Check("keys", True, told, {"made": made, "revoked": revoked})
 
 
 def _is_locked(path: Path) -> bool:

@@ -11,8 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.console import err, local_time, out, print_json, print_lines
-from app.cli.options import AsJson, DataDir, load_settings, require_catalogue
+from app.cli.console import CommandFailed, err, local_time, out, print_json, print_lines
+from app.cli.options import AsJson, DataDir, load_settings, on_folder, require_catalogue
+from indexer.errors import KeyNotFound
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -45,7 +46,7 @@ def create(
         print_json(_document(key) | {"key": secret})
     else:
         out.print(secret, highlight=False, soft_wrap=True)
-        err.print(f"Keep it: only its hash is stored, in {settings.data_dir}.", highlight=False, soft_wrap=True)
+        _tell(f"Keep it: only its hash is stored. {on_folder(f'keys revoke {key.id}', settings.data_dir)} ends it.")
     # Last: were there no room for it, the key would be made and nobody would have seen it.
     _note(settings, "keys create", f"{key.id} {','.join(key.named_scopes)} {','.join(key.patterns)}")
 
@@ -74,7 +75,10 @@ def revoke(
     """End a key, from the next request on."""
     settings = load_settings(data_dir=data_dir)
     with _keys(settings) as keys:
-        key = keys.revoke(key_id)
+        try:
+            key = keys.revoke(key_id)
+        except KeyNotFound as error:
+            raise CommandFailed(f"{error}; {on_folder('keys list', settings.data_dir)} shows them") from error
     _note(settings, "keys revoke", key.id)
     out.print(f"{key.id} is revoked", highlight=False)
 
@@ -85,15 +89,20 @@ def _keys(settings: "Settings", *, create: bool = False) -> Iterator["KeyStore"]
     from indexer.stores.database import CATALOGUE, Database
     from indexer.stores.keys import KeyStore
 
-    if create:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    else:
+    if not create:
         require_catalogue(settings.data_dir)
+    elif not (settings.data_dir / CATALOGUE).is_file():
+        _tell(f"There is no catalogue in {settings.data_dir} yet: it is made, with nothing in it but the key.")
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.data_dir / CATALOGUE)
     try:
         yield KeyStore(database)
     finally:
         database.close()
+
+
+def _tell(words: str) -> None:
+    err.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def _note(settings: "Settings", action: str, target: str) -> None:

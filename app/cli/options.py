@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 import os
+import shlex
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +44,11 @@ def load_settings(**flags: Any) -> "Settings":
         raise typer.BadParameter("; ".join(_explain(found) for found in error.errors())) from error
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"{CONFIG_FILE} is not TOML: {error}") from error
+
+
+def on_folder(command: str, data_dir: Path) -> str:
+    """A command with the data folder that it is for, to be typed as it stands."""
+    return f"`sightline {command} --data-dir {shlex.quote(str(data_dir))}`"
 
 
 def require_catalogue(data_dir: Path) -> None:

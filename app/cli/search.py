@@ -8,9 +8,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli.client import Client, collection_path, data_uri
+from app.cli.client import Client, collection_path
 from app.cli.console import out, print_json
 from app.cli.options import DEFAULT_URL, ApiKey, AsJson, CollectionName, Url
+from app.data_uris import data_uri
 
 
 def _json(text: str) -> Any:

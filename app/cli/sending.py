@@ -6,10 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from app.cli.client import Client, data_uri
+from app.cli.client import Client
 from app.cli.progress import ingest_progress
 from app.cli.report import IngestReport, RowReport
 from app.cli.storing import Entry, Outcome, Problem, store
+from app.data_uris import data_uri
 from indexer.sources import BadRow, Row, Source
 
 BATCH_ITEMS = 64

@@ -14,7 +14,7 @@ import typer
 from app.access.loopback import is_loopback
 from app.cli.console import CommandFailed, err
 from app.cli.hangup import Hangup, begin_anew, passed_listener
-from app.cli.options import DataDir, Device, ModelName, Port, load_settings
+from app.cli.options import DataDir, Device, ModelName, Port, load_settings, on_folder
 
 if TYPE_CHECKING:
     from app.settings import Settings
@@ -60,7 +60,7 @@ def refuse_strangers(settings: "Settings") -> None:
         return
     raise CommandFailed(
         f"on {settings.host} anyone who reaches this machine could read and change everything: make a key by "
-        "`sightline keys create`, or set SIGHTLINE_API_KEY (at least 16 characters), "
+        f"{on_folder('keys create', settings.data_dir)}, or set SIGHTLINE_API_KEY (at least 16 characters), "
         "or give --allow-anonymous if that is meant"
     )
 
@@ -78,8 +78,9 @@ def _tell_who_may_come(settings: "Settings") -> None:
     if is_loopback(settings.host):
         err.print(
             "There is no key, so it answers this machine only; "
-            f"`sightline keys create --data-dir {settings.data_dir}` makes one.",
+            f"{on_folder('keys create', settings.data_dir)} makes one.",
             highlight=False,
+            markup=False,
         )
     else:
         err.print("[bold red]There is no key: whoever reaches it can read and change everything.[/]", highlight=False)
@@ -90,7 +91,7 @@ def check_tracing(settings: "Settings") -> None:
     if settings.otlp_endpoint is None:
         return
     try:
-        import_module("app.tracing")
+        import_module("app.observation.tracing")
     except ImportError as error:
         raise CommandFailed(
             f"SIGHTLINE_OTLP_ENDPOINT needs the extra `otel` (pip install 'sightline[otel]'): {error}"
@@ -119,8 +120,8 @@ def run_server(
     resources: "Resources", listener: socket.socket, *, access_log: bool, hangup: Hangup | None = None
 ) -> None:
     """Serve on `listener` until a signal ends it; requests that run then may end."""
-    from app.logs import write_logs
     from app.memory import set_aside
+    from app.observation.logs import write_logs
     from app.server import compose_app
     from app.serving import Server, configure
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from app.cli.client import Client, RequestRefused, data_uri
+from app.cli.client import Client, RequestRefused
+from app.data_uris import data_uri
 
 Problem = dict[str, Any]
 """What is wrong, with `type` and `detail`, as the API tells it."""

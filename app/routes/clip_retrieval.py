@@ -41,8 +41,9 @@ def search(
     """Results with their metadata, best first; beyond `num_images` ids and similarities alone."""
     caller.require_collection(body.collection)
     collection = collections.get(body.collection)
+    pointer, term = _term(body, load_image)
     asked = SearchRequest(
-        terms=(_term(body, load_image),),
+        terms=(term,),
         limit=body.limit,
         target={body.modality: 1.0},
         collapse_duplicates=schemas.DUPLICATES if body.deduplicate else None,
@@ -50,7 +51,7 @@ def search(
     try:
         hits = collection.search(asked).hits
     except (IndexerError, ModelError) as error:
-        raise FieldFault(error, body.given) from error
+        raise FieldFault(error, pointer) from error
     return [
         schemas.Result(
             **(_describe(collection, hit.item, request) if number < body.num_images else {})
@@ -78,16 +79,16 @@ def list_indices(collections: TheCollections, caller: TheCaller) -> list[str]:
     return [info.name for info in collections.infos() if caller.covers(info.name)]
 
 
-def _term(body: schemas.KnnBody, load_image: ImageLoader) -> Term:
-    """What is looked for: the first that is given, as in clip-retrieval's server."""
+def _term(body: schemas.KnnBody, load_image: ImageLoader) -> tuple[str, Term]:
+    """Where the query stands, and what it looks for: the first that is given, as in clip-retrieval's server."""
     if body.text and body.text.strip():
-        return Term(text=body.text)
+        return "/text", Term(text=body.text)
     if body.image is not None:
-        return Term(image=load_image(f"data:application/octet-stream;base64,{body.image}", "/image"))
+        return "/image", Term(image=load_image(f"data:application/octet-stream;base64,{body.image}", "/image"))
     if body.image_url is not None:
-        return Term(image=load_image(body.image_url, "/image_url"))
+        return "/image_url", Term(image=load_image(body.image_url, "/image_url"))
     if body.embedding_input is not None:
-        return Term(vector=body.embedding_input)
+        return "/embedding_input", Term(vector=body.embedding_input)
     raise QueryInvalid("give a text, an image, an image_url or an embedding_input")
 
 

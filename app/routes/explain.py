@@ -6,8 +6,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Response
 from starlette.concurrency import run_in_threadpool
 
+from app.data_uris import data_uri
 from app.dependencies import ItemId, LoadImage, TheCollection, TheResources
-from app.heatmaps import MEDIA_TYPE, data_uri, make_heatmap
+from app.heatmaps import MEDIA_TYPE, make_heatmap
 from app.openapi import ASKING, problems
 from app.queries import blame_pictures, load_terms
 from app.responses import model_response
@@ -67,7 +68,7 @@ def _explain(
             rows=rows,
             columns=columns,
             box=schemas.Box(**region._asdict()),
-            image=data_uri(png),
+            image=data_uri(png, MEDIA_TYPE),
         )
     )
 

@@ -8,9 +8,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app.access.scopes import GuardedRoute
 from app.dependencies import TheResources
 from app.errors import NotReady
+from app.observation.sizes import sizes
 from app.openapi import problems
 from app.schemas.health import Health, Readiness
-from app.sizes import sizes
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 logger = logging.getLogger("sightline")

@@ -39,12 +39,6 @@ class KnnBody(Asked):
     deduplicate: bool = Field(default=False, description="Leave out what nearly equals a better result's picture.")
 
     @property
-    def given(self) -> str:
-        """Where the query stands."""
-        names = ("text", "image", "image_url", "embedding_input")
-        return next((f"/{name}" for name in names if getattr(self, name)), "")
-
-    @property
     def limit(self) -> int:
         """How many results, as far as a search goes."""
         return min(self.num_result_ids or self.num_images, MAX_COLLAPSED if self.deduplicate else MAX_DEPTH)

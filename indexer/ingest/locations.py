@@ -35,7 +35,7 @@ class Place:
     version: str
     """Differs when the catalogue is another one than before."""
     picture_folders: tuple[Path, ...] = ()
-    """Folders of this machine in which it may name pictures; none but its own where empty."""
+    """Folders of this machine in which it may name pictures; of an upload none."""
 
 
 class Locations:

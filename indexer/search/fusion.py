@@ -46,6 +46,11 @@ class ComposedQuery:
     """Weighted mean and standard deviation of the terms' similarities: the cosine scale of this modality."""
     terms: tuple[ComposedTerm, ...] = ()
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether similarities are spread at all: those with one vector, or with equal ones, are not."""
+        return any(term.spread.std < 1 for term in self.terms)
+
     def standardise(self, similarities: NDArray[np.float32]) -> NDArray[np.float64]:
         """Z [n] from the dot products [n] of `vector` with items' vectors."""
         return similarities.astype(np.float64) - self.offset

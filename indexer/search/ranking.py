@@ -94,12 +94,13 @@ class Question:
 
     @property
     def scale(self) -> Spread:
-        """On which scores are: of the primary target's cosines, or where there is none of bm25."""
+        """On which scores are: of the cosines of the primary target, or of one that has a scale; of words bm25."""
         if self.by_ranks:
             return reciprocal.SCALE
         if not self.composed:
             return Spread(0.0, self.lexical.deviation if self.lexical else 1.0)
-        return self.composed[max(self.composed, key=self.weights.__getitem__)].spread
+        by_merit = {modality: (query.has_scale, self.weights[modality]) for modality, query in self.composed.items()}
+        return self.composed[max(by_merit, key=by_merit.__getitem__)].spread
 
     def ranking(
         self,

@@ -59,7 +59,8 @@ def check_mapping(name: str, columns: Sequence[str], given: Mapping | None, gues
         raise SourceInvalid(f"{name} has no column {_listed(missing)}; it has {_listed(columns)}")
     if mapping.image is None and mapping.text is None:
         raise SourceInvalid(
-            f"{name} has no column for images or texts among {_listed(columns)}; name them in a mapping"
+            f"{name} has no column for images or texts among {_listed(columns)}; name one by --image or --text "
+            "(the command line), or in `mapping` (the API)"
         )
     return mapping
 

@@ -37,7 +37,7 @@ def read_source(
     *,
     name: str | None = None,
     base_url: str | None = None,
-    within: Sequence[Path] = (),
+    within: Sequence[Path] | None = None,
     check: Check = unchecked,
 ) -> Source:
     """Open a catalogue: its head is read, no more.
@@ -50,7 +50,7 @@ def read_source(
         mapping: The columns; guessed from their names when left out.
         name: What to show the user; what it was read from where left out.
         base_url: Where the file was fetched from; relative names of pictures are then joined to it.
-        within: Folders in which a file may name pictures on the disk; only its own folder where left out.
+        within: Folders in which a file may name pictures on the disk, none of an upload; only its own where left out.
         check: Called for each block that is read of a file, now and later; what it raises ends that.
 
     Raises:

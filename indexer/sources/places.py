@@ -67,9 +67,9 @@ def find_image(named: str, find: Find) -> bytes | Path | str | None:
     return named
 
 
-def on_disk(folder: Path, within: Sequence[Path] = ()) -> Place:
+def on_disk(folder: Path, within: Sequence[Path] | None = None) -> Place:
     """Pictures are files, named from a folder or by absolute paths, in that folder or in those of `within` instead."""
-    allowed = [root.resolve() for root in within or (folder,)]
+    allowed = [root.resolve() for root in ((folder,) if within is None else within)]
     return lambda: nullcontext(partial(_file, folder, allowed))
 
 
@@ -116,6 +116,11 @@ def _object_url(scheme: str, bucket: str, path: list[str]) -> str:
 
 def _file(folder: Path, allowed: Sequence[Path], named: str) -> Path:
     shown = shortened(named)
+    if not allowed:
+        raise ValueError(
+            f"the image {shown!r} did not come with the catalogue: upload both in a zip file, name pictures by URL, "
+            "or use `sightline ingest FILE`, which sends those beside the file"
+        )
     try:
         path = (folder / named).resolve()
         if "\\" in named and not path.exists():

@@ -113,7 +113,7 @@ class KeyStore:
         with self._database.write() as connection:
             found = connection.execute(select(keys).where(keys.c.id == id_)).one_or_none()
             if found is None:
-                raise KeyNotFound(f"no key {id_!r}; `sightline keys list` shows them")
+                raise KeyNotFound(f"no key {id_!r}")
             if found.revoked_at is None:
                 change = update(keys).where(keys.c.id == id_).values(revoked_at=now).returning(keys)
                 found = connection.execute(change).one()

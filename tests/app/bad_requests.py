@@ -264,6 +264,8 @@ CASES = [
         content=b"text=red",
         headers={"content-type": "application/x-www-form-urlencoded"},
     ),
+    Bad("items: a form", "POST", ITEMS, 415, "media-type-unsupported", files={"image": b"x"}),
+    Bad("search: a form", "POST", SEARCH, 415, "media-type-unsupported", files={"image": b"x"}),
     Bad("body: no type", "PUT", PUT, 415, "media-type-unsupported", content=b'{"text": "red"}'),
     Bad("body: too large", "PUT", PUT, 413, "body-too-large", content=b" " * 1_000_001, headers=JSON_TYPE),
     Bad("form: broken picture", "PUT", PUT, 422, "image-undecodable", "/image", files={"image": b"x"}),

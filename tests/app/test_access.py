@@ -102,6 +102,18 @@ def bad_keys(keys: KeyStore, make: Make) -> dict[str, str | bytes | None]:
     }
 
 
+def test_who_may_write_only_is_told_what_creating_a_collection_needs(client: TestClient, make: Make) -> None:
+    key = make("read", "write", patterns=("shop*",))
+
+    missing = ask(client, "POST /v1/collections/{name}/ingest", key, "shop", json={"source": "/a.csv"}).json()
+    refused = ask(client, "PUT /v1/collections/{name}", key, "shop", json={}).json()
+
+    assert missing["type"] == "collection-not-found"
+    assert "the scope admin" in missing["detail"]
+    assert "default" not in missing["detail"], "a collection that the key is not for"
+    assert refused["detail"] == "'Create a collection' needs a key with the scope admin; yours has read, write"
+
+
 def test_every_route_refuses_who_has_no_good_key(client: TestClient, bad_keys: dict[str, str | bytes | None]) -> None:
     cases = [(operation, kind) for operation in GUARDED for kind in bad_keys]
     answers = {(operation, kind): ask(client, operation, bad_keys[kind]) for operation, kind in cases}

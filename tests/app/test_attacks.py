@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from app.logs import JsonFormatter
+from app.observation.logs import JsonFormatter
 from app.settings import Settings
 from indexer.stores.database import Database
 from indexer.stores.keys import KeyStore, NewKey

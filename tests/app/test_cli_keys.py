@@ -1,3 +1,5 @@
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -30,11 +32,14 @@ def test_keys_are_made_and_revoked_beside_a_running_server(run: Run, settings: S
 
 
 def test_keys_can_be_made_before_the_first_start(run: Run, settings: Settings, encoder: FakeEncoder) -> None:
-    made = run("keys", "create", "--scope", "read,admin", "--json", "--data-dir", settings.data_dir).json
+    first = run("keys", "create", "--scope", "read,admin", "--json", "--data-dir", settings.data_dir)
+    second = run("keys", "create", "--data-dir", settings.data_dir)
 
     with client_of(settings, encoder) as client:
-        assert models(client, made["key"]) == 200
-    assert made["scopes"] == ["read", "admin"]
+        assert models(client, first.json["key"]) == 200
+    assert first.json["scopes"] == ["read", "admin"]
+    assert f"no catalogue in {settings.data_dir}" in first.err
+    assert "no catalogue" not in second.err
 
 
 @pytest.mark.parametrize(
@@ -56,9 +61,18 @@ def test_what_cannot_be_is_refused(run: Run, arguments: tuple[str, ...], code: i
 
 
 def test_a_key_that_is_not_there_cannot_be_revoked(run: Run) -> None:
-    run("keys", "create", "--data-dir", "data")
+    run("keys", "create", "--data-dir", "my data")
 
-    assert "no key 'abc'" in run("keys", "revoke", "abc", "--data-dir", "data").err
+    ran = run("keys", "revoke", "abc", "--data-dir", "my data")
+
+    assert "no key 'abc'; `sightline keys list --data-dir 'my data'` shows them" in ran.err
+
+
+def test_who_makes_a_key_is_told_how_to_end_it(run: Run) -> None:
+    made = run("keys", "create", "--data-dir", "my data")
+    [revoke] = re.findall("`sightline (.*)`", made.err)
+
+    assert "is revoked" in run(*shlex.split(revoke)).out
 
 
 def test_commands_that_lack_a_key_say_how_to_give_it(run: Run, settings: Settings, server_url: str) -> None:

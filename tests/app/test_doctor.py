@@ -52,11 +52,11 @@ def fingerprint(tmp_path: Path) -> str:
     return ModelStore(tmp_path).manifest("default").fingerprint
 
 
-def test_without_a_folder_all_is_well(doctor: Doctor) -> None:
+def test_without_a_folder_all_is_well(doctor: Doctor, tmp_path: Path) -> None:
     checks = doctor()
 
     assert all(check["ok"] for check in checks.values())
-    assert checks["catalogue"]["detail"] == "none yet"
+    assert f"none in {tmp_path / 'data'}" in checks["catalogue"]["detail"]
     assert checks["versions"]["facts"]["numpy"]
     assert checks["model parity"]["facts"]["exported"].keys() == {"image", "text"}
     assert checks["limits"]["facts"]["max_body_bytes"] == 64 * 2**20
@@ -72,6 +72,15 @@ def test_it_tells_what_a_folder_holds(doctor: Doctor, fill: Callable[[str], None
     index = checks["index of default"]["facts"]
     assert (index["segments"], index["built_vectors"], index["bytes"] > 0) == (1, 2, True)
     assert checks["jobs"]["detail"] == "none"
+    assert checks["keys"]["facts"] == {"made": 0, "revoked": 0}
+
+
+def test_it_counts_the_keys(doctor: Doctor, run: Run, tmp_path: Path) -> None:
+    folder = ("--data-dir", tmp_path / "data")
+    first, _ = (run("keys", "create", "--json", *folder).json for _ in range(2))
+    run("keys", "revoke", first["id"], *folder)
+
+    assert doctor()["keys"]["detail"] == "2, 1 of them revoked"
 
 
 def test_it_finds_a_collection_whose_model_is_gone(doctor: Doctor, fill: Callable[[str], None]) -> None:

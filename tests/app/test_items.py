@@ -41,6 +41,13 @@ def test_the_answer_tells_alignment_and_duplicates(client: TestClient) -> None:
     assert answer["duplicates"] == [{"id": "first", "score": 1.0}]
 
 
+def test_a_form_where_only_json_is_read_is_told_where_it_goes(client: TestClient) -> None:
+    answer = client.post(ITEMS, files={"image": ("a.png", picture("red"), "image/png")}, data={"id": "a"})
+
+    assert answer.status_code == 415
+    assert "PUT /v1/collections/{name}/items/{id}" in answer.json()["detail"]
+
+
 def test_a_form_stores_what_json_stores(client: TestClient) -> None:
     stored = client.put(
         f"{ITEMS}/a",

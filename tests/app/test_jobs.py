@@ -195,6 +195,7 @@ def test_bad_rows_are_told_as_json_lines(client: TestClient) -> None:
         ("error", 3, strange, "row-invalid"),
     ]
     assert all(set(row) == {"level", "row", "id", "code", "detail"} and row["detail"] for row in rows)
+    assert "'gone.png' did not come with the catalogue: upload both in a zip file" in rows[0]["detail"]
     assert (job["progress"]["failed"], job["progress"]["warnings"], job["progress"]["created"]) == (2, 1, 2)
 
 
@@ -375,7 +376,7 @@ def test_a_key_makes_an_upload_safe_to_send_again(client: TestClient, tmp_path: 
 
     assert upload(client, catalogue("a,red,"), key="monday") == job
     assert upload(client, catalogue("a,red,"), name="other.csv", key="monday") == job
-    assert upload(client, catalogue("a,red,"), key="tuesday")["id"] != first["id"]
+    assert finished(client, upload(client, catalogue("a,red,"), key="tuesday"))["id"] != first["id"]
     for content, options in ((catalogue("a,blue,"), {}), (catalogue("a,red,"), {"mode": "sync"})):
         answer = client.post(INGEST, files={"file": content}, data=options, headers={"Idempotency-Key": "monday"})
         assert (answer.status_code, answer.json()["type"]) == (409, "job-conflict")

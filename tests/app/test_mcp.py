@@ -100,6 +100,7 @@ def test_what_is_refused_is_told_to_the_assistant(shop: str) -> None:
         ("search", {}, "/query"),
         ("search", {"query": "red", "filter": {"$what": 1}}, "Filter invalid"),
         ("search", {"image_url": "http://10.0.0.1/a.jpg"}, "URL forbidden"),
+        ("search", {"image_url": "a.jpg"}, "no http(s) URL"),
         ("classify", {"labels": ["a", "b"]}, "exactly one of image and item"),
     ]
     answers = call(shop, *((name, arguments) for name, arguments, _ in refused))

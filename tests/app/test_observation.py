@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.logs import JsonFormatter, TextFormatter, request_id
+from app.observation.logs import JsonFormatter, TextFormatter, request_id
 from app.settings import Settings
 from app.state import Resources
 from indexer.stores.database import Database

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 import app
 from app.access.scopes import SCOPES
-from app.logs import TextFormatter
+from app.observation.logs import TextFormatter
 from app.routes import page
 from app.server import create_app
 from app.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import app
-from app import tracing
+from app.observation import tracing
 from app.settings import Settings
 from tests.app.conftest import ITEMS, SEARCH, client_of
 from tests.fakes import FakeEncoder
@@ -61,7 +61,7 @@ def test_a_request_is_a_span_of_its_callers_trace_with_the_parts_of_its_search(
 def test_without_an_endpoint_nothing_of_it_is_loaded() -> None:
     check = (
         "import sys; from app.server import create_app; from app.settings import Settings; create_app(Settings());"
-        "print(*[name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'app.tracing'))])"
+        "print(*[name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'app.observation.tracing'))])"
     )
     folder = Path(app.__file__).parent.parent
     ran = subprocess.run([sys.executable, "-c", check], cwd=folder, capture_output=True, check=True, text=True)

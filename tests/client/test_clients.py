@@ -69,6 +69,17 @@ def test_pictures_are_bytes_files_and_uris(sightline: Any, tmp_path: Path) -> No
     assert sightline.put_item(NewItem("uri", image=uri)).status == "created"
 
 
+def test_a_picture_that_cannot_be_had_is_named_before_anything_is_sent(sightline: Any, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.png"
+
+    with pytest.raises(ValueError, match=r"'.*missing.png' is no .* URL.*; a file is given as a pathlib.Path"):
+        sightline.search(Term(image=str(missing)))
+    with pytest.raises(FileNotFoundError) as raised:
+        sightline.put_item(NewItem("a", image=missing))
+
+    assert raised.value.filename == str(missing)
+
+
 @pytest.mark.parametrize("item_id", [".", "..", "a/../b", "a b?c#d", "%2F", "\u2028é"])
 def test_an_id_may_hold_anything(sightline: Any, item_id: str) -> None:
     sightline.put_item(NewItem(item_id, text="red"))

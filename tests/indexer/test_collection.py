@@ -191,6 +191,19 @@ def test_min_score_cuts_on_the_scale_of_the_scores(collection: Collection) -> No
     assert [hit.id for hit in kept] == [hit.id for hit in hits[:3]]
 
 
+def test_beside_one_picture_texts_are_scored_by_their_cosines(collection: Collection) -> None:
+    for colour in ("red", "blue", "green"):
+        put(collection, colour, text=colour)
+    put(collection, "picture", image=picture("red"))
+
+    hits = collection.search(SearchRequest((Term(text="red"),))).hits
+
+    assert {hit.id: hit.score for hit in hits if hit.id != "picture"} == pytest.approx(
+        {hit.id: hit.scores["text"] for hit in hits if hit.id != "picture"}
+    )
+    assert all(-1 <= hit.score <= 1 for hit in hits)
+
+
 @pytest.mark.parametrize("terms", [(), (Term(text=" "),), (Term(text="red", weight=0.0),)])
 def test_a_query_without_a_usable_term_is_refused(collection: Collection, terms: tuple[Term, ...]) -> None:
     with pytest.raises(QueryInvalid):

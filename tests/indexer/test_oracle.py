@@ -48,6 +48,7 @@ def naive_scores(
     total = sum(abs(weight) for _, weight in terms)
     z: dict[str, dict[Modality, float]] = {id_: {} for id_ in items}
     scale: dict[Modality, tuple[float, float]] = {}
+    spread: set[Modality] = set()
     for modality in target:
         owners = [id_ for id_ in items if modality in items[id_]]
         if not owners:
@@ -60,6 +61,8 @@ def naive_scores(
                 mean, std = 0.0, 1.0
             elif std <= 1e-3:
                 std = 1.0
+            else:
+                spread.add(modality)
             mean_sum += weight * mean / total
             std_sum += abs(weight) * std / total
             for id_, similarity in zip(owners, similarities, strict=True):
@@ -67,7 +70,7 @@ def naive_scores(
         scale[modality] = (mean_sum, std_sum)
     if not scale:
         return {}
-    mean, std = scale[max(scale, key=lambda modality: target[modality])]
+    mean, std = scale[max(scale, key=lambda modality: (modality in spread, target[modality]))]
     return {
         id_: mean + std * sum(target[m] * value for m, value in own.items()) / sum(target[m] for m in own)
         for id_, own in z.items()

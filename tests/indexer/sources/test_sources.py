@@ -62,7 +62,9 @@ def test_a_folder_of_pictures_is_a_source(tmp_path: Path) -> None:
     assert [row.id for row in source] == ["a.png", "deep/b.JPG"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("", "empty"), ("id,price\n1,2\n", "no column for images or texts")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "empty"), ("id,price\n1,2\n", "no column for images or texts.* --image or --text")]
+)
 def test_what_is_no_catalogue_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SourceInvalid, match=message):
         read_source(write(tmp_path, text))

@@ -14,8 +14,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.logs import request_id
-from app.searches import PARTS
+from app.observation.logs import request_id
+from app.observation.searches import PARTS
 from app.version import read_version
 from indexer.types import SearchOutcome, SearchRequest, SearchResult
 
