@@ -129,6 +129,7 @@ class DualEncoder:
         queries: QueryCache,
     ) -> None:
         self.manifest, self.queries = manifest, queries
+        self.image, self.text = image, text
         self.providers = image.providers
         """ONNX Runtime's execution providers in use, first choice first."""
         self.images = _in_lanes(

@@ -1,4 +1,4 @@
-"""`sightline model`: which models there are, one more from OpenCLIP, whether the files are whole."""
+"""`sightline model`: which models there are, one more from OpenCLIP, how fast they are, whether the files are whole."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,13 @@ import typer
 from rich.table import Table
 
 from app.cli.console import CommandFailed, err, out, print_json
-from app.cli.options import AsJson, DataDir, load_settings
+from app.cli.options import AsJson, DataDir, Device, load_settings
 from models.errors import ModelError
 
 if TYPE_CHECKING:
     from models.manifest import Precision
 
-cli = typer.Typer(help="Models: list, add, verify.", no_args_is_help=True)
+cli = typer.Typer(help="Models: list, add, bench, verify.", no_args_is_help=True)
 
 
 @cli.command("list")
@@ -87,6 +87,35 @@ def add_model(
         print_json(model.model_dump(mode="json"))
     else:
         out.print(f"Added {name}: {model.dimension} dimensions, lowest cosine with the original {model.parity}")
+
+
+@cli.command("bench")
+def bench_model(
+    name: Annotated[str, typer.Argument(help="Name of the model.")] = "default",
+    seconds: Annotated[float, typer.Option(min=0, help="Of each measurement.")] = 2.0,
+    device: Device = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time a model's towers on this machine, by the threads of one run: what SIGHTLINE_THREADS is best."""
+    from models.store import ModelStore
+    from models.timing import fastest, measure
+
+    settings = load_settings(data_dir=data_dir, device=device)
+    timings = []
+    with err.status(f"Timing {name}") as status:
+        for timing in measure(ModelStore(settings.models_dir).folder(name), settings.device, seconds):
+            timings.append(timing)
+            status.update(f"Timing {name}: {timing.tower}, {timing.threads} threads")
+    if as_json:
+        print_json([timing._asdict() for timing in timings])
+        return
+    table = Table("tower", "threads", "runs at once", "a lone row, ms", "rows/s")
+    for timing in timings:
+        lone = f"{1000 * timing.lone_s:.1f}"
+        table.add_row(timing.tower, str(timing.threads), str(timing.parallel), lone, f"{timing.rows_per_s:.0f}")
+    out.print(table)
+    out.print(f"Most of both per second with SIGHTLINE_THREADS={fastest(timings)}; now it is {settings.threads}")
 
 
 @cli.command("verify")

@@ -337,3 +337,9 @@ finally:
 
     assert "Traceback" not in ran.stderr
     assert ran.stdout.splitlines()[-1] == "loaded:"
+
+
+def test_a_model_is_timed(run: Run) -> None:
+    assert "SIGHTLINE_THREADS=" in run("model", "bench", "--seconds", "0", "--device", "cpu").out
+    timings = json.loads(run("model", "bench", "--seconds", "0", "--json").out)
+    assert {timing["tower"] for timing in timings} == {"image", "text"}
