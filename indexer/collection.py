@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -357,9 +357,17 @@ class Collection:
 
     # Following a writer in another process
 
-    def follow(self) -> bool:
-        """Take over what was written since; whether it had to be read anew, and may be ahead here and there."""
+    def follow(self, end: int, written_to: Container[int]) -> bool:
+        """Take over what was written since; whether it had to be read anew, and may be ahead here and there.
+
+        Args:
+            end: A position in the log of changes.
+            written_to: Primary keys of the collections that it names up to there since this was called last.
+        """
         with self._writes:
+            if self.pk not in written_to:
+                self._position = max(self._position, end)
+                return False
             try:
                 last_seqs = {one.pk: one.last_seqs for one in self.generations.open}
                 self._position, written = self._catalogue.written_since(self.pk, self._position, last_seqs)

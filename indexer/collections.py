@@ -180,12 +180,13 @@ class Collections:
         outline, end = self._catalogue.outline(), self._catalogue.end_of_log()
         if (outline, end) == self._seen:
             return False
-        is_new = self._seen is None or outline != self._seen[0]
-        if is_new:
+        before, since = self._seen or (None, 0)
+        if outline != before:
             self._refresh()
-        read_anew = [collection.follow() for collection in self._open.values()]
+        written = self._catalogue.written_to(since)
+        read_anew = [collection.follow(end, written) for collection in self._open.values()]
         self._seen = outline, end
-        return is_new or any(read_anew)
+        return outline != before or any(read_anew)
 
     def _refresh(self) -> None:
         """Open the collections and generations that came, and close those that went."""

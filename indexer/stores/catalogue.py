@@ -287,6 +287,14 @@ class Catalogue:
         [(position,)] = self._database.rows("SELECT max(pk) FROM changes", [])
         return position or 0
 
+    def written_to(self, position: int) -> set[int]:
+        """The collections that were written to since, perhaps: all where the log does not tell."""
+        query = (
+            "SELECT collection_pk FROM changes WHERE pk > ?1 "
+            "UNION SELECT pk FROM collections WHERE ?1 + 1 < (SELECT min(pk) FROM changes)"
+        )
+        return {pk for (pk,) in self._database.rows(query, [position])}
+
     def written_since(
         self, collection_pk: int, position: int, last_seqs: Mapping[int, Mapping[Modality, int]]
     ) -> tuple[int, Written | None]:

@@ -174,6 +174,23 @@ def test_it_reads_anew_what_the_log_does_not_tell(
     assert kept == (3 if limit == "KEPT" else 7)
 
 
+def test_a_collection_that_nobody_writes_to_stays_as_it_is(
+    reader: Collections, writer: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "KEPT", 3)
+    writer.put("shoes", CollectionSettings())
+    writer.get("shoes").upsert(things(0, 3))
+    assert_follows(reader, writer)
+    monkeypatch.setattr(Collection, "_read_anew", lambda _: pytest.fail("it was read anew"))
+
+    for number in range(10):
+        writer.get("default").upsert(things(number, number + 1))
+        reader.follow()
+    writer.get("shoes").upsert(things(3, 4))
+
+    assert_follows(reader, writer)
+
+
 def test_collections_come_and_go(reader: Collections, writer: Collections) -> None:
     writer.put("shoes", CollectionSettings())
     writer.get("shoes").upsert(things(0, 3))
