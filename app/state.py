@@ -75,8 +75,13 @@ class State(TypedDict):
 
 
 @contextmanager
-def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) -> Iterator[Resources]:
+def open_resources(
+    settings: Settings, open_encoder: OpenEncoder | None = None, *, read_only: bool = False
+) -> Iterator[Resources]:
     """Load the model, open the data folder, go on with its jobs and webhook calls; end all that at the end.
+
+    Args:
+        read_only: Jobs, webhook calls and all else that writes are those of another process.
 
     Raises:
         ModelError: The model cannot be used.
@@ -103,6 +108,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             lanes,
             _both(searches.observe, tracing.observe) if tracing else searches.observe,
             disk,
+            read_only=read_only,
         ) as collections,
     ):
         versions = UrlVersions(collections.database)
@@ -116,9 +122,15 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             settings.running_jobs,
             lambda job: clean_up[job.kind](job),
         )
-        reembed.sweep(jobs.store.begun(REEMBED))
-        locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
-        with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
+        if not read_only:
+            reembed.sweep(jobs.store.begun(REEMBED))
+            locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
+        with (
+            KeyRing(collections.database) as keys,
+            nullcontext() if read_only else Webhooks(collections.database, fetcher.post),
+            nullcontext() if read_only else jobs,
+            fetcher,
+        ):
             try:
                 yield Resources(
                     settings,
