@@ -190,7 +190,10 @@ class VectorIndex:
                 return live[(live > header.after_seq) & (live <= header.to_seq)]
 
             built = list(self._open_built(lambda folder: known.get(folder) or self._open_and_hide(folder, live_in)))
-            delta, to_seq = Segment.empty(self._row.dimension), built[-1].header.to_seq if built else 0
+            to_seq = _end(built)
+            if to_seq < _end(self._built):
+                return  # what took the place of those that are open is ahead of what was taken over
+            delta = Segment.empty(self._row.dimension)
             for segment in segments:
                 delta.append(segment.after(to_seq))
             self._built, self._delta = built, delta
@@ -404,7 +407,7 @@ class VectorIndex:
         self._built, self._moments = self._open_settled()
         if self._is_mine:
             self._remove_unreachable()
-        self._last_seq = self._built[-1].header.to_seq if self._built else 0
+        self._last_seq = _end(self._built)
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
             if self._is_mine and self._delta.live > MAX_REPLAYED:
@@ -538,7 +541,7 @@ class VectorIndex:
             fingerprint=self._row.fingerprint,
             generation=self._row.generation_key,
             dimension=self._row.dimension,
-            after_seq=kept[-1].header.to_seq if kept else 0,
+            after_seq=_end(kept),
             to_seq=to_seq,
             count=count,
             kind=choose_kind(self._row.settings.index, count, self._row.dimension, self._hardware.memory_bytes),
@@ -568,6 +571,11 @@ class VectorIndex:
 
     def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
+
+
+def _end(built: Sequence[Built]) -> int:
+    """The sequence number up to which segments hold vectors."""
+    return built[-1].header.to_seq if built else 0
 
 
 def _count(views: Sequence[View]) -> int:

@@ -136,6 +136,11 @@ def test_it_takes_over_no_segment_that_is_ahead_of_it(
     reader.renew()
 
     assert found(reader) == {f"thing-{n}" for n in range(10)} - {"thing-1"}  # which the catalogue has no more
+    index = reader.get("default").generations.active.indexes["text"]
+    assert index.sizes[:2] == (10, 0)  # and nothing is copied into memory
+    assert_follows(reader, writer)
+    reader.renew()
+    assert index.sizes[:2] == (19, 0)
     assert_follows(reader, writer)
 
 
