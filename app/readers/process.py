@@ -8,12 +8,11 @@ import threading
 from contextlib import nullcontext
 from pathlib import Path
 
-import uvicorn
-
 from app.cli.serve import leave_on_sigterm
 from app.encoders import OpenEncoder
 from app.logs import write_logs
 from app.memory import set_aside
+from app.readers.accepting import SharingServer
 from app.readers.following import Following
 from app.readers.forwarding import Forward
 from app.readers.reader import Reader
@@ -34,7 +33,7 @@ def run_reader(
     threading.Thread(target=_end_with_the_writer, args=(writer.parent,), daemon=True).start()
     write_logs(settings.log_format, with_access=access_log)
     with leave_on_sigterm(), open_resources(settings, open_encoder, read_only=True) as resources:
-        server = uvicorn.Server(configure(answering(resources, writer), settings))
+        server = SharingServer(configure(answering(resources, writer), settings))
         set_aside()
         server.run([listener])
 
