@@ -24,9 +24,12 @@ class Encoders:
         lanes: Lanes | None = None,
         observe: ObserveTower = lambda *_: None,
         observe_lookup: ObserveLookup = lambda *_: None,
+        *,
+        cores: int | None = None,
     ) -> None:
         self._settings, self._store = settings, store
         self._lanes, self._observe, self._observe_lookup = lanes or Lanes(), observe, observe_lookup
+        self._cores = cores
         self._lock = Lock()
         self._opened: WeakValueDictionary[tuple[str, str], DualEncoder] = WeakValueDictionary()
         # So that requests for a model of no collection do not load it each time.
@@ -53,6 +56,7 @@ class Encoders:
                     folder,
                     device=settings.device,
                     threads=settings.threads,
+                    cores=self._cores,
                     lanes=self._lanes,
                     observe=self._observe,
                     queries=QueryCache(settings.query_cache_size, self._observe_lookup),

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import middleware
 from app.access.gate import Gate
+from app.access.kept import InFile, Kept
 from app.departures import NoticeDepartures
 from app.encoders import OpenEncoder
 from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
@@ -61,8 +63,14 @@ def create_app(settings: Settings, open_encoder: OpenEncoder | None = None) -> F
     return compose_app(settings, lambda: open_resources(settings, open_encoder))
 
 
-def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager[Resources]]) -> FastAPI:
-    """Build the app over resources that its lifespan enters and leaves."""
+def compose_app(
+    settings: Settings, opening: Callable[[], AbstractContextManager[Resources]], folder: Path | None = None
+) -> FastAPI:
+    """Build the app over resources that its lifespan enters and leaves.
+
+    Args:
+        folder: What several processes share of which each serves such an app.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -72,7 +80,7 @@ def compose_app(settings: Settings, opening: Callable[[], AbstractContextManager
     app = SightlineAPI(title="Sightline", version=read_version(), description=DESCRIPTION, lifespan=lifespan)
     _add_routes(app, settings)
     _add_error_handlers(app)
-    _add_middleware(app, settings)
+    _add_middleware(app, settings, InFile(folder / "quotas") if folder else None)
     return app
 
 
@@ -95,7 +103,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, answer_http_exception)
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, kept: Kept | None) -> None:
     app.state.metrics = Metrics()
     app.add_middleware(NoticeDepartures)  # the last one added is the outermost
     app.add_middleware(middleware.KeepEncodedPaths)
@@ -105,7 +113,7 @@ def _add_middleware(app: FastAPI, settings: Settings) -> None:
         max_catalogue_bytes=settings.max_catalogue_bytes,
         timeout_s=settings.body_timeout_s,
     )
-    app.add_middleware(Gate, settings=settings)
+    app.add_middleware(Gate, settings=settings, kept=kept)
     if settings.allowed_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.allowed_origins, **_CORS)
     if settings.otlp_endpoint:

@@ -19,11 +19,18 @@ class Server(uvicorn.Server):
     Args:
         on_stop: Called first.
         delay_s: For so long it then takes requests, as others must notice that it stops before they send no more.
+        drain: Then called in a thread, while requests are still taken; returns when the last ones that matter are here.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None], delay_s: float = 0) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_stop: Callable[[], None],
+        delay_s: float = 0,
+        drain: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
-        self._on_stop, self._delay_s, self._hurried = on_stop, delay_s, False
+        self._on_stop, self._delay_s, self._drain, self._hurried = on_stop, delay_s, drain, False
 
     def stop(self) -> None:
         """Stop at once: nobody needs to be told before."""
@@ -35,6 +42,8 @@ class Server(uvicorn.Server):
         until = time.monotonic() + self._delay_s
         while time.monotonic() < until and not self._hurried:
             await asyncio.sleep(0.1)  # as uvicorn waits for the first signal: it wakes no loop
+        if self._drain:
+            await asyncio.to_thread(self._drain)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -43,8 +52,13 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves; nothing that a request says of its way here is believed, unless a trusted proxy says it."""
+def configure(app: ASGIApp, settings: Settings, *, behind_readers: bool = False) -> uvicorn.Config:
+    """How uvicorn serves; nothing that a request says of its way here is believed, unless a trusted proxy says it.
+
+    Args:
+        behind_readers: All requests come by a socket that only readers can reach, who say the truth.
+    """
+    trusted = ["*"] if behind_readers else [str(proxy) for proxy in settings.trusted_proxies]
     return uvicorn.Config(
         app,
         http=protocol_with(settings.header_timeout_s),
@@ -52,7 +66,7 @@ def configure(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,  # `write_logs` has set logging up
         access_log=False,  # `MeasureRequests` writes it
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=[str(proxy) for proxy in settings.trusted_proxies],
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=trusted,
         timeout_graceful_shutdown=settings.shutdown_timeout_s,
     )

@@ -35,6 +35,12 @@ class Settings(BaseSettings):
         default="default",
         description="Model of the collection `default` when it is first made, and of requests that name none.",
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="Processes that answer searches, each with a model of its own, beside the one that writes; with 0 "
+        "that one does both.",
+    )
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         default="auto",
         description="Where the model runs and built segments are searched; `auto` takes a GPU when there is one.",

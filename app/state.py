@@ -30,6 +30,7 @@ from indexer.stores.keys import KeyRing
 from indexer.stores.url_versions import UrlVersions
 from indexer.types import ObserveSearches
 from models.lanes import Lanes
+from models.sessions import usable_cores
 from models.store import ModelStore
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ class State(TypedDict):
 
 
 @contextmanager
-def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) -> Iterator[Resources]:
+def open_resources(
+    settings: Settings, open_encoder: OpenEncoder | None = None, *, read_only: bool = False
+) -> Iterator[Resources]:
     """Load the model, open the data folder, go on with its jobs and webhook calls; end all that at the end.
+
+    Args:
+        read_only: Jobs, webhook calls and all else that writes are those of another process.
 
     Raises:
         ModelError: The model cannot be used.
@@ -85,7 +91,9 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
     return_freed_memory()
     store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
     searches, disk = Searches(settings.slow_search_ms), Disk(settings.data_dir, settings.min_free_bytes)
-    encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup)
+    # All readers together embed on the cores that one process would.
+    cores = max(1, usable_cores() // settings.workers) if read_only else None
+    encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup, cores=cores)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
     hardware = Hardware.of(settings.index_memory_bytes, settings.device)
@@ -103,6 +111,7 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             lanes,
             _both(searches.observe, tracing.observe) if tracing else searches.observe,
             disk,
+            read_only=read_only,
         ) as collections,
     ):
         versions = UrlVersions(collections.database)
@@ -116,9 +125,15 @@ def open_resources(settings: Settings, open_encoder: OpenEncoder | None = None) 
             settings.running_jobs,
             lambda job: clean_up[job.kind](job),
         )
-        reembed.sweep(jobs.store.begun(REEMBED))
-        locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
-        with KeyRing(collections.database) as keys, Webhooks(collections.database, fetcher.post), jobs, fetcher:
+        if not read_only:
+            reembed.sweep(jobs.store.begun(REEMBED))
+            locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
+        with (
+            KeyRing(collections.database) as keys,
+            nullcontext() if read_only else Webhooks(collections.database, fetcher.post),
+            nullcontext() if read_only else jobs,
+            fetcher,
+        ):
             try:
                 yield Resources(
                     settings=settings,

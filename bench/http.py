@@ -51,23 +51,30 @@ def run(count: int = ITEMS, dimension: int = DIMENSION) -> None:
     queries = world.texts(QUERIES, seed=3)
     with tempfile.TemporaryDirectory() as name:
         data = Path(name) / "data"
-        bare = _fill(data, world, count, dimension, queries)
+        bare = _measure(fill(data, world, count, dimension), dimension, queries)
         with process(_serve, data, dimension) as url:
             answer = _ask(url, PATH, _body(queries[0]))
             with process(_serve_nothing, answer) as empty:
                 _report(count, dimension, queries, url, empty, bare)
 
 
-def _fill(data: Path, world: World, count: int, dimension: int, queries: np.ndarray) -> float:
-    """Make the collection; queries per second of its index alone, in batches."""
+def fill(data: Path, world: World, count: int, dimension: int) -> Path:
+    """Make the collection; gives its folder."""
     encoder = RandomEncoder(dimension)
     with Collections(data, lambda _: encoder) as collections:
         collection = collections.get("default")
         for start in range(0, count, 4096):
             store(collection, world.pictures(min(4096, count - start), seed=start), start)
     with Collections(data, lambda _: encoder) as collections:
+        collections.get("default").compact()
+    return data
+
+
+def _measure(data: Path, dimension: int, queries: np.ndarray) -> float:
+    """Queries per second of the index alone, in batches."""
+    encoder = RandomEncoder(dimension)
+    with Collections(data, lambda _: encoder) as collections:
         collection = collections.get("default")
-        collection.compact()
         index = collection.generations.active.indexes["image"]
         selected, batch = index.select(), queries[:BATCH]
         took = [_time(lambda: selected.search_many(batch, K)) for _ in range(ROUNDS)]

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -30,6 +30,7 @@ from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
 from indexer.search.searcher import fits
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, to_float16
+from indexer.stores.changes import FellBehind
 from indexer.stores.database import Database, chunks
 from indexer.stores.generations import GenerationStore
 from indexer.stores.originals import Originals
@@ -90,7 +91,8 @@ class Collection:
         self._writes = threading.RLock()
         self._closed = threading.Event()
         self._columns = Columns(partial(catalogue.metadata, row.pk))
-        self._count = catalogue.count_items(row.pk)  # SQLite counts one by one, which no search should wait for
+        # Where it is in the log of changes; and SQLite counts one by one, which no search should wait for.
+        self._position, self._count = catalogue.mark(row.pk)
         self._texts = catalogue.texts(row.pk)
 
         def open_(row: CollectionRow, encoder: Encoder) -> Generation:
@@ -352,6 +354,41 @@ class Collection:
             # Else it was deleted or changed meanwhile.
             if one.item in stored and fits(stored[one.item].item, filter_)
         ]
+
+    # Following a writer in another process
+
+    def follow(self, end: int, written_to: Container[int]) -> bool:
+        """Take over what was written since; whether it had to be read anew, and may be ahead here and there.
+
+        Args:
+            end: A position in the log of changes.
+            written_to: Primary keys of the collections that it names up to there since this was called last.
+        """
+        with self._writes:
+            if self.pk not in written_to:
+                self._position = max(self._position, end)
+                return False
+            try:
+                last_seqs = {one.pk: one.last_seqs for one in self.generations.open}
+                self._position, written = self._catalogue.written_since(self.pk, self._position, last_seqs)
+            except FellBehind:
+                self._read_anew()
+                return True
+            if written:
+                self._take_over(written)
+            return False
+
+    def renew(self) -> None:
+        """Take over the segments that were built since, where that is worth its while."""
+        for index in self._open_indexes():
+            if index.is_outdated():
+                index.renew()
+
+    def _read_anew(self) -> None:
+        self._position, self._count = self._catalogue.mark(self.pk)
+        self._columns.clear()
+        for index in self._open_indexes():
+            index.reload()
 
     # Trust
 

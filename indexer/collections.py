@@ -5,6 +5,7 @@ import re
 import shutil
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class Collections:
-    """All collections of one data folder; the folder has one writer at a time. Thread-safe.
+    """All collections of one data folder; the folder has one writer at a time, and any number of readers. Thread-safe.
 
     Args:
         open_encoder: The encoder of a model by name; raises `ModelNotFound`.
@@ -36,9 +37,10 @@ class Collections:
         lanes: Those of the process; searches and uploads go first.
         observe: Told of all searches.
         disk: The folder's; nothing is added while too little of it is free.
+        read_only: Another process writes to the folder; `follow` takes over what it did.
 
     Raises:
-        DataFolderInUse: Another process has the folder open.
+        DataFolderInUse: Another process writes to the folder, too.
     """
 
     def __init__(
@@ -51,25 +53,30 @@ class Collections:
         lanes: Lanes | None = None,
         observe: ObserveSearches = lambda *_: None,
         disk: Disk | None = None,
+        *,
+        read_only: bool = False,
     ) -> None:
-        data_dir.mkdir(parents=True, exist_ok=True)
         self._data_dir, self._open_encoder, self._limits = data_dir, open_encoder, limits or ImageLimits()
         self._hardware = hardware or Hardware()
         self._default_settings = CollectionSettings(model=default_model)
-        self._lock_file = _lock_folder(data_dir)
-        try:
-            self.database = Database(data_dir / CATALOGUE)
-        except BaseException:
-            self._lock_file.close()
-            raise
-        self.disk = disk or Disk(data_dir)
-        self.originals = Originals(data_dir / "originals", self.disk)
         self._changes = threading.RLock()
         self._lanes, self._observe = lanes or Lanes(), observe
         self._open: dict[str, Collection] = {}
+        self._seen: tuple[object, int] | None = None
+        """Of the catalogue, when `follow` was called last."""
+        self._held = ExitStack()
         try:
+            if not read_only:
+                self._held.enter_context(_lock_folder(data_dir))
+            self.database = Database(data_dir / CATALOGUE, read_only=read_only)
+            self._held.callback(self.database.close)
+            self.disk = disk or Disk(data_dir)
+            self.originals = Originals(data_dir / "originals", self.disk, read_only=read_only)
             self._catalogue = Catalogue(self.database)
-            self._open_all()
+            if read_only:
+                self.follow()
+            else:
+                self._open_all()
         except BaseException:
             self.close()
             raise
@@ -86,8 +93,7 @@ class Collections:
         """End what runs in the background, close the database and give the folder free."""
         for collection in list(self._open.values()):
             collection.close()
-        self.database.close()
-        self._lock_file.close()
+        self._held.close()
 
     def ready(self) -> None:
         """Raise unless the database answers."""
@@ -161,6 +167,44 @@ class Collections:
             if name == DEFAULT:
                 self.put(DEFAULT, self._default_settings)
 
+    # Following a writer in another process
+
+    def follow(self) -> None:
+        """Take over what the writer has committed; for one thread at a time."""
+        while self._follow():
+            pass  # what was read anew may be ahead here and there, until all the rest is, too
+
+    def renew(self) -> None:
+        """Take over the segments that the writer has built, and let go of those that it removed; as `follow`."""
+        for collection in list(self._open.values()):
+            collection.renew()
+
+    def _follow(self) -> bool:
+        outline, end = self._catalogue.outline(), self._catalogue.end_of_log()
+        if (outline, end) == self._seen:
+            return False
+        before, since = self._seen or (None, 0)
+        if outline != before:
+            self._refresh()
+        written = self._catalogue.written_to(since)
+        read_anew = [collection.follow(end, written) for collection in self._open.values()]
+        self._seen = outline, end
+        return outline != before or any(read_anew)
+
+    def _refresh(self) -> None:
+        """Open the collections and generations that came, and close those that went."""
+        rows = {row.name: row for row in self._catalogue.collections()}
+        before = self._open
+        self._open = {
+            name: before[name] if name in before and before[name].pk == row.pk else self._open_collection(row)
+            for name, row in rows.items()
+        }
+        for name, collection in before.items():
+            if self._open.get(name) is collection:
+                collection.generations.refresh()
+            else:
+                collection.close()
+
     def _open_all(self) -> None:
         for row in self._catalogue.collections():
             self._open[row.name] = self._open_collection(row)
@@ -197,6 +241,7 @@ class Collections:
 
 def _lock_folder(data_dir: Path) -> IO[str]:
     """Hold the folder until the process ends: two writers would each miss what the other adds to its index."""
+    data_dir.mkdir(parents=True, exist_ok=True)
     file = (data_dir / "lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

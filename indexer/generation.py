@@ -48,6 +48,7 @@ class Generation:
         check_open: Callable[[], None],
     ) -> None:
         self.row, self.encoder, self.folder = row, encoder, folder
+        self._is_mine = not catalogue.read_only
         self.canary = row.canary
         """Share of the searches that it answers without being active."""
         self._asked = Asked(folder, row.dimension)
@@ -79,6 +80,11 @@ class Generation:
     def number(self) -> int:
         """Its number in the collection."""
         return self.row.generation
+
+    @property
+    def last_seqs(self) -> dict[Modality, int]:
+        """The last sequence number that each index has taken over."""
+        return {modality: index.last_seq for modality, index in self.indexes.items()}
 
     @property
     def can_embed(self) -> bool:
@@ -118,7 +124,8 @@ class Generation:
         """End what runs in the background; returns when it has come to rest. Searches may go on."""
         self._closed.set()
         self.compaction.come_to_rest()
-        self._asked.save()
+        if self._is_mine:
+            self._asked.save()
 
 
 def _may_cross(request: SearchRequest) -> bool:

@@ -85,6 +85,25 @@ class Generations:
         for generation in self.open:
             generation.take_over(written)
 
+    def refresh(self) -> None:
+        """Open what another process activated or began to fill, and close what it let rest."""
+        rows = {row.generation_pk: row for row in self._store.of(self.active.row.pk)}
+        before = {generation.pk: generation for generation in self.open if generation.pk in rows}
+        for pk, generation in before.items():
+            generation.row, generation.canary = rows[pk], rows[pk].canary
+        left = self.open
+        for row in rows.values():
+            if row.active:
+                self.active = before.get(row.generation_pk) or self._open_active(row)
+        self._following = tuple(
+            opened
+            for row in rows.values()
+            if row.follows and not row.active and (opened := before.get(row.generation_pk) or self._try_open(row))
+        )
+        for generation in left:
+            if generation not in self.open:
+                generation.close()
+
     def close(self) -> None:
         """End what runs in the background."""
         for generation in self.open:

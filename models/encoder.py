@@ -159,6 +159,7 @@ class DualEncoder:
         *,
         device: Device = "auto",
         threads: int = 1,
+        cores: int | None = None,
         lanes: Lanes | None = None,
         observe: ObserveTower = lambda *_: None,
         queries: QueryCache | None = None,
@@ -167,6 +168,7 @@ class DualEncoder:
 
         Args:
             threads: Of one run on CPU; as many runs go on at once as the cores allow. 0 takes one per physical core.
+            cores: That it may use; all of this machine, or of the container, if None.
             lanes: Those of the process, where others than this model's work is to give way to.
             observe: Told of each batch of a tower.
             queries: Keeps what is embedded for searches; without it nothing is kept.
@@ -180,7 +182,10 @@ class DualEncoder:
         tokenizer = TextTokenizer(
             folder / "tokenizer.json", context_length=manifest.context_length, clean=manifest.clean
         )
-        image, text = (Session(folder / f"{tower}.onnx", device=device, threads=threads) for tower in ("image", "text"))
+        image, text = (
+            Session(folder / f"{tower}.onnx", device=device, threads=threads, cores=cores)
+            for tower in ("image", "text")
+        )
         return cls(manifest, image, text, tokenizer, lanes or Lanes(), observe, queries or QueryCache())
 
     @property

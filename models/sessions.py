@@ -55,13 +55,14 @@ class Session:
 
     Args:
         threads: Threads of one run, where it is on CPU; 0 takes one per physical core.
+        cores: For all runs at once; those of this machine, or of the container, if None.
 
     Raises:
         FileCorrupt: ONNX Runtime cannot load the file.
         DeviceUnavailable: The provider is installed but did not start (driver or libraries are missing).
     """
 
-    def __init__(self, file: Path, *, device: Device, threads: int) -> None:
+    def __init__(self, file: Path, *, device: Device, threads: int, cores: int | None = None) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -78,7 +79,7 @@ class Session:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self.on_gpu = self.providers[0] != "CPUExecutionProvider"
-        self.parallel = 1 if self.on_gpu or not threads else max(1, usable_cores() // threads)
+        self.parallel = 1 if self.on_gpu or not threads else max(1, (cores or usable_cores()) // threads)
         """Runs that are best made at once: on CPU as many as its threads leave cores for."""
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from starlette.types import Scope as AsgiScope
 from app.access.audit import Entry
 from app.access.caller import Caller, address_of
 from app.access.doors import Doors
+from app.access.kept import Kept
 from app.access.quotas import Quotas
 from app.errors import RequestError, Unauthorized, refusal
 from app.settings import Settings
@@ -27,9 +28,13 @@ NOBODY = Key("", "", bytes(32), frozenset(), (), _NEVER)
 
 
 class Gate:
-    """Lets a request through with its `Caller`, or refuses it before its body is read."""
+    """Lets a request through with its `Caller`, or refuses it before its body is read.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    Args:
+        kept: Of the quotas; see `app.access.quotas.Quotas`.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, kept: Kept | None = None) -> None:
         self._app = app
         self._doors = Doors.of(settings)
         self._spare = _key_of(settings)
@@ -38,7 +43,8 @@ class Gate:
                 "requests": settings.requests_per_minute,
                 "pictures": settings.pictures_per_minute,
                 "rows": settings.rows_per_minute,
-            }
+            },
+            kept=kept,
         )
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:

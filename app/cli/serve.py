@@ -1,12 +1,15 @@
 """`sightline serve`: the server, in the foreground."""
 
 import errno
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -17,8 +20,13 @@ from app.cli.hangup import Hangup, begin_anew, passed_listener
 from app.cli.options import DataDir, Device, ModelName, Port, load_settings, on_folder
 
 if TYPE_CHECKING:
+    from app.encoders import OpenEncoder
     from app.settings import Settings
     from app.state import Resources
+
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""See `app.observation.metrics.SHARED`."""
 
 
 def serve(
@@ -27,6 +35,9 @@ def serve(
     data_dir: DataDir = None,
     model: ModelName = None,
     device: Device = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that answer searches, beside the one that writes.", show_default="0")
+    ] = None,
     allow_anonymous: Annotated[
         bool | None, typer.Option("--allow-anonymous", help="Serve beyond this machine without a key.")
     ] = None,
@@ -38,18 +49,25 @@ def serve(
 
     def checked_settings() -> "Settings":
         settings = load_settings(
-            host=host, port=port, data_dir=data_dir, model=model, device=device, allow_anonymous=allow_anonymous
+            host=host,
+            port=port,
+            data_dir=data_dir,
+            model=model,
+            device=device,
+            workers=workers,
+            allow_anonymous=allow_anonymous,
         )
         refuse_strangers(settings)
         check_tracing(settings)
         return settings
 
     settings, hangup = checked_settings(), Hangup(checked_settings)
-    # Importing the rooms takes a second, which other verbs need not wait for.
-    from app.state import open_resources
+    with leave_on_sigterm(), passed_listener() or listen(settings) as listener, shared_folder(settings) as folder:
+        # Importing the rooms takes a second, which other verbs need not wait for.
+        from app.state import open_resources
 
-    with leave_on_sigterm(), passed_listener() or listen(settings) as listener, open_resources(settings) as resources:
-        run_server(resources, listener, access_log=True, hangup=hangup)
+        with open_resources(settings) as resources:
+            run_server(resources, listener, access_log=True, hangup=hangup, folder=folder)
     if hangup.kept:
         begin_anew(hangup.kept)
 
@@ -110,6 +128,23 @@ def listen(settings: "Settings") -> socket.socket:
         raise CommandFailed(f"cannot listen on {settings.host}, port {settings.port}: {reason}") from error
 
 
+@contextmanager
+def shared_folder(settings: "Settings") -> Iterator[Path | None]:
+    """A folder for what the processes of a server share while they run, which nobody else can look into.
+
+    Metrics are counted there, too, if it is entered before the rooms are imported.
+    """
+    if not settings.workers:
+        yield None
+        return
+    with TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as name:
+        os.environ[_METRICS] = name
+        try:
+            yield Path(name)
+        finally:
+            del os.environ[_METRICS]
+
+
 def address(listener: socket.socket) -> str:
     """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
@@ -117,24 +152,42 @@ def address(listener: socket.socket) -> str:
 
 
 def run_server(
-    resources: "Resources", listener: socket.socket, *, access_log: bool, hangup: Hangup | None = None
+    resources: "Resources",
+    listener: socket.socket,
+    *,
+    access_log: bool,
+    hangup: Hangup | None = None,
+    folder: Path | None = None,
+    open_encoder: "OpenEncoder | None" = None,
 ) -> None:
-    """Serve on `listener` until a signal ends it; requests that run then may end."""
+    """Serve on `listener` until a signal ends it; requests that run then may end.
+
+    Args:
+        folder: What readers share with this process, where the settings ask for any.
+        open_encoder: For readers; see `app.state.open_resources`.
+    """
     from app.memory import set_aside
     from app.observation.logs import write_logs
+    from app.readers.group import Readers
     from app.server import compose_app
     from app.serving import Server, configure
 
     settings = resources.settings
     write_logs(settings.log_format, with_access=access_log)
-    app = compose_app(settings, lambda: nullcontext(resources))
-    server = Server(configure(app, settings), resources.jobs.stop, settings.shutdown_delay_s)
-    set_aside()
-    err.print(f"Sightline serves {address(listener)}", highlight=False)
-    _tell_who_may_come(settings)
-    watching = hangup.watch(listener, server.stop) if hangup else nullcontext()
-    with watching, suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
-        server.run([listener])
+    app = compose_app(settings, lambda: nullcontext(resources), folder)
+    with ExitStack() as stack:
+        readers = None
+        if folder:
+            readers = stack.enter_context(Readers(settings, listener, folder, open_encoder, access_log=access_log))
+        config = configure(app, settings, behind_readers=readers is not None)
+        server = Server(config, resources.jobs.stop, settings.shutdown_delay_s, readers.end if readers else None)
+        set_aside()
+        err.print(f"Sightline serves {address(listener)}", highlight=False)
+        _tell_who_may_come(settings)
+        if hangup:
+            stack.enter_context(hangup.watch(listener, server.stop))
+        with suppress(KeyboardInterrupt):  # passed on after the server has ended in good order
+            server.run([readers.socket if readers else listener])
     if not server.started:
         raise CommandFailed("the server did not start; its log says why")
 

@@ -1,13 +1,17 @@
 """Prometheus metrics of one app, in a registry of its own."""
 
+import os
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.errors import STATUS_AND_TYPE
 from models.lanes import Lane
 from models.query_cache import Tower
 
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Set before prometheus_client is imported, it has each process count in a file of its own in this folder."""
 BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64)
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -16,8 +20,8 @@ class Metrics:
     """Counts requests, their time by route, and their problems."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
+        self._registry, self._process = CollectorRegistry(), CollectorRegistry()
+        ProcessCollector(registry=self._process)
         self._requests = Counter(
             "sightline_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
         )
@@ -43,9 +47,21 @@ class Metrics:
         """Count a request that was answered with a problem of this type."""
         self._problems.labels(kind).inc()
 
-    def render(self, *others: CollectorRegistry) -> bytes:
-        """All metrics in Prometheus' text format, with those of other registries."""
-        return b"".join(map(generate_latest, (self._registry, *others)))
+    def render(self, counted: Sequence[CollectorRegistry], now: CollectorRegistry) -> bytes:
+        """All metrics in Prometheus' text format; with readers, what all processes of the server have counted together.
+
+        Args:
+            counted: What else this process counts.
+            now: What there is now.
+        """
+        counts = [_of_all_processes()] if SHARED in os.environ else [self._registry, *counted]
+        return b"".join(map(generate_latest, (*counts, self._process, now)))
+
+
+def _of_all_processes() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 class Batches:

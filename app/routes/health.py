@@ -46,5 +46,5 @@ def readyz(resources: TheResources) -> Readiness:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 def metrics(request: Request, resources: TheResources) -> Response:
     now = sizes(resources.collections, resources.jobs.store, resources.encoders.opened, resources.settings.data_dir)
-    rendered = request.app.state.metrics.render(resources.batches.registry, resources.searches.registry, now)
+    rendered = request.app.state.metrics.render((resources.batches.registry, resources.searches.registry), now)
     return Response(rendered, media_type=CONTENT_TYPE_LATEST)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,9 @@ MIN_COMPACTION = 4096
 
 MAX_DELTA = 2 * MIN_COMPACTION
 """Vectors in the delta segment from which the next write takes the time to write it to disk."""
+
+MAX_FOLLOWED = 2 * MAX_DELTA
+"""Vectors in the delta segment of a reader from which it looks for what the writer has built since."""
 
 MAX_REPLAYED = 2**16
 """Vectors that are held at most when the catalogue is read instead of segments."""
@@ -119,7 +123,11 @@ class VectorIndex:
         """What can be found: a change shows in it once all of the change is done, so that searches need no lock."""
         self.unusable: list[str] = []
         """What was wrong with built segments that were found on disk; the catalogue was read instead of them."""
-        remove_partial(folder)
+        self._is_mine = not catalogue.read_only
+        """Else the segments are those of another process, which may merge and remove them at any time."""
+        self._replayed_size = 0
+        if self._is_mine:
+            remove_partial(folder)
         self.reload()
 
     @property
@@ -164,6 +172,34 @@ class VectorIndex:
         with self._lock:
             self._load()
 
+    def is_outdated(self) -> bool:
+        """Whether a reader had better take over what the process that writes the segments has built since."""
+        with self._replayed():
+            grown = self._delta_size > max(MAX_FOLLOWED, 2 * self._replayed_size)
+            return grown or not all(built.folder.exists() for built in self._built)
+
+    def renew(self) -> None:
+        """Take over segments that another process built; what can be found stays the same."""
+        with self._replayed():
+            segments, known = self._segments(), {built.folder: built for built in self._built}
+            live = np.concatenate([segment.live_seqs() for segment in segments])
+
+            def live_in(header: Header) -> NDArray[np.int64]:
+                if header.to_seq > self._last_seq:
+                    raise ValueError("it holds more than was taken over")
+                return live[(live > header.after_seq) & (live <= header.to_seq)]
+
+            built = list(self._open_built(lambda folder: known.get(folder) or self._open_and_hide(folder, live_in)))
+            to_seq = _end(built)
+            if to_seq < _end(self._built):
+                return  # what took the place of those that are open is ahead of what was taken over
+            delta = Segment.empty(self._row.dimension)
+            for segment in segments:
+                delta.append(segment.after(to_seq))
+            self._built, self._delta = built, delta
+            self._replayed_size = self._delta_size
+            self._publish()
+
     def select(self, items: ItemSet | None = None) -> "Selected":
         """What can be found now, or of it the vectors of these items."""
         current = self._current
@@ -198,6 +234,12 @@ class VectorIndex:
         """Mean and standard deviation of the query's dot products with all vectors."""
         with self._replayed():
             return self._moments.spread(query)
+
+    @property
+    def last_seq(self) -> int:
+        """The last sequence number that it has taken over."""
+        with self._replayed():
+            return self._last_seq
 
     @property
     def version(self) -> tuple[int, int]:
@@ -361,18 +403,32 @@ class VectorIndex:
 
     def _load(self) -> None:
         self._stale, self._current = True, None
-        self._moments = Moments(self._row.dimension)
         self._delta = Segment.empty(self._row.dimension)
-        self._built = list(self._open_built())
-        self._remove_unreachable()
-        self._last_seq = self._built[-1].header.to_seq if self._built else 0
-        self._moments.join(self._moments_of(self._built, [built.segment.view() for built in self._built]))
+        self._built, self._moments = self._open_settled()
+        if self._is_mine:
+            self._remove_unreachable()
+        self._last_seq = _end(self._built)
         for block in self._blocks(after_seq=self._last_seq):
             self._append(block)
-            if self._delta.live > MAX_REPLAYED:
+            if self._is_mine and self._delta.live > MAX_REPLAYED:
                 self._shed()
+        self._replayed_size = self._delta_size
         self._stale = False
         self._publish()
+
+    def _open_settled(self) -> tuple[list[Built], Moments]:
+        """The usable segments and their moments, read again where their writer merged some meanwhile."""
+        while True:
+            there = self._folders()
+            try:
+                built = list(self._open_built(partial(self._open_and_hide, live_in=self._live_in)))
+                moments = self._moments_of(built, [one.segment.view() for one in built])
+            except OSError:
+                if self._is_mine or there == self._folders():
+                    raise
+            else:
+                if self._is_mine or there == self._folders():
+                    return built, moments
 
     def _shed(self) -> None:
         """Write what was replayed so far to disk, so that a folder without its index is opened in bounded memory."""
@@ -390,39 +446,48 @@ class VectorIndex:
             self._moments.add(rows.vectors)
             self._last_seq = int(rows.seqs[-1])
 
-    def _open_built(self) -> Iterator[Built]:
+    def _open_built(self, open_: Callable[[Path], Built]) -> Iterator[Built]:
         """The usable segments, from the first sequence number on; one that is not usable is removed."""
         to_seq = 0
-        while built := self._open_one(after_seq=to_seq):
+        while built := self._open_one(open_, after_seq=to_seq):
             yield built
             to_seq = built.header.to_seq
 
     def _remove_unreachable(self) -> None:
         """Segments after a missing one, and those that were merged when the server was killed."""
         used = {built.folder for built in self._built}
-        for folder in self._folder.glob("[0-9]*"):
-            if folder not in used:
-                shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._folders() - used:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _open_one(self, *, after_seq: int) -> Built | None:
+    def _folders(self) -> set[Path]:
+        """Of all built segments on disk."""
+        return set(self._folder.glob("[0-9]*"))
+
+    def _open_one(self, open_: Callable[[Path], Built], *, after_seq: int) -> Built | None:
         """Of those that begin there the longest: shorter ones were merged into it."""
         for folder in sorted(self._folder.glob(f"{after_seq:020d}-*"), reverse=True):
             try:
-                return self._open_and_hide(folder)
+                return open_(folder)
             except (OSError, ValueError, TypeError) as error:
+                if not self._is_mine:  # it is being removed, perhaps
+                    continue
                 log.warning("segment %s is not usable; the catalogue is read instead: %s", folder, error)
                 self.unusable.append(f"{self._modality} segment {folder.name} is not usable: {error}")
                 shutil.rmtree(folder, ignore_errors=True)
         return None
 
-    def _open_and_hide(self, folder: Path) -> Built:
-        """A segment that was there, without what the catalogue no longer has."""
+    def _open_and_hide(self, folder: Path, live_in: Callable[[Header], NDArray[np.int64]]) -> Built:
+        """A segment that was there, without what is not live any more."""
         built = self._open(folder)
         segment, header = built.segment, built.header
-        live = self._catalogue.live_seqs(self._row.generation_pk, self._modality, header.after_seq, header.to_seq)
+        live = live_in(header)
         segment.check_holds(live, header)
         segment.hide(np.setdiff1d(segment.live_seqs(), live, assume_unique=True))
         return built
+
+    def _live_in(self, header: Header) -> NDArray[np.int64]:
+        """What the catalogue has of a segment's range."""
+        return self._catalogue.live_seqs(self._row.generation_pk, self._modality, header.after_seq, header.to_seq)
 
     def _open(self, folder: Path) -> Built:
         segment, header = Segment.open(folder, self._hardware.gpu)
@@ -476,7 +541,7 @@ class VectorIndex:
             fingerprint=self._row.fingerprint,
             generation=self._row.generation_key,
             dimension=self._row.dimension,
-            after_seq=kept[-1].header.to_seq if kept else 0,
+            after_seq=_end(kept),
             to_seq=to_seq,
             count=count,
             kind=choose_kind(self._row.settings.index, count, self._row.dimension, self._hardware.memory_bytes),
@@ -506,6 +571,11 @@ class VectorIndex:
 
     def _blocks(self, *, after_seq: int) -> Iterator[VectorRows]:
         return self._catalogue.vectors_after(self._row.generation_pk, self._modality, after_seq)
+
+
+def _end(built: Sequence[Built]) -> int:
+    """The sequence number up to which segments hold vectors."""
+    return built[-1].header.to_seq if built else 0
 
 
 def _count(views: Sequence[View]) -> int:

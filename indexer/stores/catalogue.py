@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from indexer.stores.changes import log_write, written_since
 from indexer.stores.database import Database, chunks, collections, generations, items, jobs, vectors
 from indexer.stores.hits import find_items
 from indexer.stores.texts import (
@@ -75,7 +76,13 @@ class Catalogue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        create_missing_texts(database)
+        if not database.read_only:
+            create_missing_texts(database)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether another process writes to it, and to the index that is made of it."""
+        return self._database.read_only
 
     # Collections
 
@@ -249,6 +256,7 @@ class Catalogue:
         """
         with self._database.write() as connection:
             written = write_items(connection, row.pk, row.generation_pk, changes)
+            log_write(connection, row.pk, written)
             also(connection)
         return written
 
@@ -262,8 +270,45 @@ class Catalogue:
         """
         with self._database.write() as connection:
             pictures, written = drop_items(connection, row.pk, ids)
+            log_write(connection, row.pk, written)
             also(connection)
         return -written.growth, pictures, written
+
+    # Following a writer in another process
+
+    def mark(self, collection_pk: int) -> tuple[int, int]:
+        """The end of the log of changes, and the number of items then."""
+        query = "SELECT (SELECT max(pk) FROM changes), (SELECT count(*) FROM items WHERE collection_pk = ?)"
+        [(position, count)] = self._database.rows(query, [collection_pk])
+        return position or 0, count
+
+    def end_of_log(self) -> int:
+        """It grows with every write to items and vectors."""
+        [(position,)] = self._database.rows("SELECT max(pk) FROM changes", [])
+        return position or 0
+
+    def written_to(self, position: int) -> set[int]:
+        """The collections that were written to since, perhaps: all where the log does not tell."""
+        query = (
+            "SELECT collection_pk FROM changes WHERE pk > ?1 "
+            "UNION SELECT pk FROM collections WHERE ?1 + 1 < (SELECT min(pk) FROM changes)"
+        )
+        return {pk for (pk,) in self._database.rows(query, [position])}
+
+    def written_since(
+        self, collection_pk: int, position: int, last_seqs: Mapping[int, Mapping[Modality, int]]
+    ) -> tuple[int, Written | None]:
+        """See `indexer.stores.changes.written_since`."""
+        with self._database.snapshot() as connection:
+            return written_since(connection, collection_pk, position, last_seqs)
+
+    def outline(self) -> list[tuple[Any, ...]]:
+        """Differs when a collection or a generation came or went, or answers otherwise than before."""
+        query = (
+            "SELECT c.pk, c.active_generation, g.pk, g.follows, g.canary "
+            "FROM collections c JOIN generations g ON g.collection_pk = c.pk ORDER BY g.pk"
+        )
+        return self._database.rows(query, [])
 
     # Texts
 

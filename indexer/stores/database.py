@@ -39,8 +39,8 @@ from indexer.errors import CatalogueIncompatible, StorageUnavailable
 CATALOGUE = "catalogue.db"
 """The file's name in a data folder."""
 
-SCHEMA_VERSION = 6
-_UPGRADABLE = (2, 3, 4, 5)
+SCHEMA_VERSION = 7
+_UPGRADABLE = (2, 3, 4, 5, 6)
 """Versions that lack tables and indexes, which are made on opening, and the columns in `_NEW_COLUMNS`."""
 READABLE_VERSIONS = (*_UPGRADABLE, SCHEMA_VERSION)
 
@@ -65,6 +65,8 @@ _PRAGMAS = (
     "foreign_keys=ON",
     "busy_timeout=10000",
 )
+
+_READ_ONLY = "query_only=ON"
 
 _PRIMARY_CODE = 0xFF
 """The part of SQLite's extended error codes that tells the kind."""
@@ -146,6 +148,15 @@ vectors = Table(
     Column("given", Boolean, nullable=False),  # made by a client, not from the item's picture or text here
     UniqueConstraint("item_pk", "generation_pk", "modality"),
     Index("vectors_by_generation", "generation_pk", "modality", "seq"),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(  # the latest writes; see `indexer.stores.changes`
+    "changes",
+    metadata,
+    Column("pk", Integer, primary_key=True),
+    Column("collection_pk", Integer, nullable=False),
+    Column("written", String),  # JSON; null of a write that would take too much of it
     sqlite_autoincrement=True,
 )
 
@@ -296,12 +307,16 @@ keys = Table(  # only added to and revoked, never deleted: their numbers tell wh
 class Database:
     """The SQLite file: many readers beside one writer. Thread-safe.
 
+    Args:
+        read_only: Another process writes to it.
+
     Raises:
         CatalogueIncompatible: Another version of Sightline made the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._engine, self._path = _open_engine(path), path
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.read_only, self._path = read_only, path
+        self._engine = _open_engine(path, read_only=read_only)
         self._writer = threading.Lock()
         self._spare: deque[sqlite3.Connection] = deque()
         """Connections for `rows` that nobody uses now."""
@@ -323,6 +338,13 @@ class Database:
         with self._engine.connect() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for questions of which all are answered as of one moment."""
+        with self.read() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+
     def rows(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
         """The answer to a question in SQL that is asked so often that SQLAlchemy would take longer than SQLite."""
         try:
@@ -341,7 +363,7 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         """A connection of which each question sees what is committed when it is asked."""
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        for pragma in (*_PRAGMAS, "query_only=ON"):
+        for pragma in (*_PRAGMAS, _READ_ONLY):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -389,7 +411,7 @@ def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield values[start : start + _CHUNK]
 
 
-def _open_engine(path: Path) -> Engine:
+def _open_engine(path: Path, *, read_only: bool) -> Engine:
     """Open or create the file. `synchronous=FULL` makes a commit durable against loss of power, not only kill -9."""
     url = URL.create("sqlite", database=str(path))
     # Parameters are what people store and search for: no log of a failed statement shows them.
@@ -399,11 +421,11 @@ def _open_engine(path: Path) -> Engine:
     def prepare(connection: Any, _: Any) -> None:
         if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # of a new file only; see `shrink`
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, _READ_ONLY) if read_only else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     try:
-        _prepare_schema(engine, path)
+        _prepare_schema(engine, path, read_only=read_only)
     except OperationalError as error:
         engine.dispose()
         raise StorageUnavailable(f"the catalogue {path} cannot be opened: {error.orig}") from error
@@ -413,12 +435,12 @@ def _open_engine(path: Path) -> Engine:
     return engine
 
 
-def _prepare_schema(engine: Engine, path: Path) -> None:
+def _prepare_schema(engine: Engine, path: Path, *, read_only: bool) -> None:
     with engine.begin() as connection:
         found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         if found == SCHEMA_VERSION:
             return
-        if found not in (0, *_UPGRADABLE):
+        if read_only or found not in (0, *_UPGRADABLE):
             raise CatalogueIncompatible(
                 f"{path} has schema version {found}, this Sightline works with {SCHEMA_VERSION}; "
                 "use the version that made it, or another data folder"

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, select,
 
 from indexer.errors import CollectionNotFound
 from indexer.stores.catalogue import CollectionRow, generation_rows
+from indexer.stores.changes import log_write
 from indexer.stores.database import Database, chunks, collections, generations, items, job_errors, vectors
-from indexer.stores.writing import NewVector, add_vectors
+from indexer.stores.writing import NewVector, Written, add_vectors
 from indexer.types import MODALITIES, Modality, Vector, VectorRows
 
 
@@ -138,6 +139,7 @@ class GenerationStore:
                 ]
                 if new:
                     added[modality] = add_vectors(connection, row.generation_pk, modality, new)
+            log_write(connection, row.pk, Written({}, 0, {}, {}))
             also(connection)
         return added
 

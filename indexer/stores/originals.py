@@ -29,9 +29,9 @@ class Originals:
     removed on opening, without a look at all pictures.
     """
 
-    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None, *, read_only: bool = False) -> None:
         self._folder, self._disk = folder, disk or Disk(folder)
-        for partial in folder.glob(f"*{_PARTIAL}"):
+        for partial in () if read_only else folder.glob(f"*{_PARTIAL}"):
             _unlink(partial)
         self._lock = threading.Lock()
         self._in_flight: Counter[str] = Counter()

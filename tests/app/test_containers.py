@@ -180,12 +180,12 @@ def test_what_compose_mounts_is_there_and_the_service_is_confined() -> None:
             if mount.startswith("./docker")
             else mount == "./catalogues" or mount in COMPOSE["volumes"]
         )
-    for name in ("sightline", "sightline-gpu"):
+    for name in ("sightline", "sightline-gpu", "sightline-cluster"):
         service = services[name]
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert (ROOT / service["build"]["dockerfile"]).exists()
     profiles = {profile for service in services.values() for profile in service.get("profiles", [])}
-    assert profiles == {"gpu", "observability"}
+    assert profiles == {"cluster", "gpu", "observability"}
 
 
 def test_prometheus_scrapes_the_server_by_the_name_it_has() -> None:

@@ -1,5 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
+from app.access.kept import InFile
 from app.access.quotas import Quotas
 from app.errors import RateLimited
 
@@ -78,8 +82,40 @@ def test_the_headers_tell_what_is_left(clock: Clock) -> None:
     }
 
 
+def test_processes_that_share_a_file_count_together(clock: Clock, tmp_path: Path) -> None:
+    one, other = (Quotas({"requests": 60, "rows": 6}, clock, InFile(tmp_path / "quotas")) for _ in range(2))
+
+    assert (taken(one, "a", 40), taken(other, "a", 40), taken(one, "b", 100)) == (40, 20, 60)
+    one.take("a", "rows")
+    assert one.headers("a") == other.headers("a")
+    clock.now += 10
+    assert (taken(other, "a", 5), taken(one, "a", 100)) == (5, 5)
+
+
+def test_no_request_is_counted_twice_or_not_at_all_at_once(tmp_path: Path) -> None:
+    quotas = [Quotas({"requests": 500}, lambda: 0.0, InFile(tmp_path / "quotas")) for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        counts = pool.map(lambda number: taken(quotas[number % 4], "a", 200), range(8))
+
+    assert sum(counts) == 500
+
+
+def test_who_has_used_up_most_is_remembered_longest(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.access.kept.SLOTS", 2)
+    monkeypatch.setattr("app.access.kept.NEAR", 2)
+    quotas = Quotas({"requests": 60}, clock, InFile(tmp_path / "quotas"))
+    quotas.take("a", "requests", 60)
+    for caller in ("b", "c", "d"):
+        quotas.take(caller, "requests", 30)
+
+    assert taken(quotas, "a", 1) == 0
+    assert taken(quotas, "d", 60) == 30
+
+
 def test_who_came_least_lately_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.access.quotas._REMEMBERED", 2)
+    monkeypatch.setattr("app.access.kept.REMEMBERED", 2)
     quotas = Quotas({"requests": 1}, clock)
     for caller in "abc":
         quotas.take(caller, "requests")

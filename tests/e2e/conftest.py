@@ -65,13 +65,13 @@ def is_ready(url: str) -> bool:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[[], Server]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start a server on the test's data folder; again after it has ended, that is a restart."""
     started: list[Server] = []
 
-    def start() -> Server:
+    def start(*flags: object) -> Server:
         log = tmp_path / f"server-{len(started)}.log"
-        process = spawn(log, "serve", "--port", 0, "--data-dir", tmp_path / "data")
+        process = spawn(log, "serve", "--port", 0, "--data-dir", tmp_path / "data", *flags)
         try:
             started.append(Server(process, log, wait_until_ready(process, log)))
         except BaseException:
