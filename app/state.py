@@ -92,7 +92,7 @@ def open_resources(
     store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
     searches, disk = Searches(settings.slow_search_ms), Disk(settings.data_dir, settings.min_free_bytes)
     # All readers together embed on the cores that one process would.
-    cores = max(1, usable_cores() // settings.workers) if read_only else None
+    cores = max(1, usable_cores() // max(1, settings.workers)) if read_only else None
     encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup, cores=cores)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
