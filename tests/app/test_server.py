@@ -60,6 +60,15 @@ def test_a_server_that_cannot_serve_names_what_is_missing(
     assert "secret" not in answer.text
 
 
+def test_the_first_request_waits_for_no_route_to_be_made(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(**_: object) -> None:
+        raise AssertionError("a route is made")
+
+    monkeypatch.setattr("fastapi.routing.get_dependant", make)
+
+    assert client.get(SEARCH, params={"q": "red"}).status_code == 200
+
+
 def test_metrics_count_requests_by_route_and_items_by_collection(client: TestClient) -> None:
     client.put(f"{ITEMS}/a", json={"text": "red"})
     client.get(f"{ITEMS}/a")
