@@ -15,9 +15,9 @@ from app.settings import Settings
 from models.encoder import TextEmbeddings
 from tests.app.conftest import ITEMS, client_of
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 INGEST = "/v1/collections/default/ingest"
-WAIT_S = 20
 
 
 class Gate:
@@ -375,7 +375,7 @@ def test_a_key_makes_an_upload_safe_to_send_again(client: TestClient, tmp_path: 
 
     assert upload(client, catalogue("a,red,"), key="monday") == job
     assert upload(client, catalogue("a,red,"), name="other.csv", key="monday") == job
-    assert upload(client, catalogue("a,red,"), key="tuesday")["id"] != first["id"]
+    assert finished(client, upload(client, catalogue("a,red,"), key="tuesday"))["id"] != first["id"]
     for content, options in ((catalogue("a,blue,"), {}), (catalogue("a,red,"), {"mode": "sync"})):
         answer = client.post(INGEST, files={"file": content}, data=options, headers={"Idempotency-Key": "monday"})
         assert (answer.status_code, answer.json()["type"]) == (409, "job-conflict")

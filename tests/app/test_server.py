@@ -30,6 +30,7 @@ from models.errors import RequestAbandoned
 from tests.app.conftest import ITEMS, LOCAL, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
+from tests.waiting import WAIT_S
 
 KEY = "a-key-of-some-length"
 
@@ -112,7 +113,7 @@ def test_what_a_client_asked_for_that_went_away_is_abandoned(
     left, looked, embed = threading.Event(), list[bool](), encoder.encode_texts
 
     def embed_for_somebody(texts: Sequence[str]) -> TextEmbeddings:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while not is_abandoned.get()():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -126,7 +127,7 @@ def test_what_a_client_asked_for_that_went_away_is_abandoned(
     monkeypatch.setattr(encoder, "encode_texts", embed_for_somebody)
     with pytest.raises(httpx.ReadTimeout):
         httpx.request(method, server_url + SEARCH, timeout=httpx.Timeout(20, read=0.5), **options)
-    assert left.wait(20)
+    assert left.wait(WAIT_S)
     monkeypatch.setattr(encoder, "encode_texts", embed_and_look)
     assert httpx.request(method, server_url + SEARCH, **options).status_code == 200
     assert looked == [False]
@@ -139,15 +140,15 @@ def test_health_answers_while_a_search_embeds(
 
     def embed_slowly(texts: Sequence[str]) -> TextEmbeddings:
         entered.set()
-        assert leave.wait(timeout=30)
+        assert leave.wait(WAIT_S)
         return embed(texts)
 
     monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
     with ThreadPoolExecutor() as pool:
-        searching = pool.submit(httpx.get, server_url + SEARCH, params={"q": "red"}, timeout=30)
+        searching = pool.submit(httpx.get, server_url + SEARCH, params={"q": "red"}, timeout=WAIT_S)
         try:
-            assert entered.wait(timeout=30)
-            assert httpx.get(f"{server_url}/healthz", timeout=10).status_code == 200
+            assert entered.wait(WAIT_S)
+            assert httpx.get(f"{server_url}/healthz", timeout=WAIT_S).status_code == 200
             assert not searching.done()
         finally:
             leave.set()
