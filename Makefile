@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null || echo $(VENV)/uv/bin/uv)
 IMAGES ?=
 PORT ?= 8000
+# Where it is set, as it is in many containers, each server that a test starts would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test faults fuzz check bench test-train docs manifest locks clean
 
@@ -12,7 +14,7 @@ demo: $(VENV)/cpu.stamp
 	$(BIN)/sightline demo --port $(PORT) $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not train and not faults and not fuzz"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not train and not faults and not fuzz"
 
 faults: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m faults

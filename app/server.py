@@ -89,10 +89,10 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     before_items = (health, collections, generations, quality, pictures, explain)
     # Search goes before all: routes are tried one by one, and it is asked for most.
     searching = (search, search_batch)
-    for module in (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page):
-        app.include_router(module.router)
-    if settings.clip_retrieval:
-        app.include_router(clip_retrieval.router)
+    modules = (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page)
+    # The routes themselves: `include_router` makes each anew, for the first request to wait for.
+    for module in (*modules, clip_retrieval) if settings.clip_retrieval else modules:
+        app.router.routes.extend(module.router.routes)
     app.mount("/static", page.PageFiles(directory=page.FOLDER, check_dir=False), name="static")
 
 

@@ -14,6 +14,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
@@ -67,6 +68,7 @@ def png_rgb16(values: np.ndarray) -> bytes:
     return png(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values), SIZE, 16, 2)
 
 
+@cache
 def whole() -> dict[str, bytes]:
     """Undamaged pictures by name."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
@@ -149,6 +151,7 @@ def reference(data: bytes) -> np.ndarray:
     return np.round(layers[..., :3] * alpha + 255 * (1 - alpha))
 
 
+@cache
 def crafted() -> dict[str, bytes]:
     """Files made to cost a decoder time or memory, or to be taken for what they are not."""
     bomb = zlib.compress(b"\0" * 100_000_000, 9)
@@ -222,6 +225,7 @@ def crafted() -> dict[str, bytes]:
     }
 
 
+@cache
 def polyglots() -> dict[str, bytes]:
     """Pictures that are something else as well: they are decoded as pictures, and never as what follows or hides."""
     script = b"<script>alert(1)</script>"

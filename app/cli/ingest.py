@@ -108,7 +108,8 @@ def _read(path: Path, mapping: dict[str, Any], *, quiet: bool) -> "Source":
     columns: dict[str, Any] = {"id": None, "image": None, "text": None, **mapping}
     source = read_source(path, Mapping(**columns) if mapping else None)
     if not quiet:
-        err.print(f"Reading {source.name}: {describe_columns(vars(source.mapping))}", highlight=False, markup=False)
+        read = f"Reading {source.name}: {describe_columns(vars(source.mapping))}"
+        err.print(read, highlight=False, markup=False, soft_wrap=True)
     return source
 
 

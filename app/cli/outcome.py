@@ -21,7 +21,7 @@ def print_outcome(client: Client, job: dict[str, Any]) -> None:
     if job["report"]:
         print_lines(_table(job["report"]))
         if "bridge" in job["report"]:
-            out.print(_bridge(job["report"]["bridge"]), highlight=False)
+            out.print(_bridge(job["report"]["bridge"]), highlight=False, soft_wrap=True)
 
 
 def measures(report: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -115,7 +115,6 @@ def _print_compared(compared: "list[Compared]", report: dict[str, Any], page: Pa
         out.print(table(one, report))
     mean = sum(one.overlap for one in compared) / len(compared)
     number = report["candidate"]["generation"]
-    out.print(
-        f"{len(compared)} queries, mean overlap {mean:.2f}; both galleries: {page}", highlight=False, markup=False
-    )
+    told = f"{len(compared)} queries, mean overlap {mean:.2f}; both galleries: {page}"
+    out.print(told, highlight=False, markup=False, soft_wrap=True)
     err.print(f"Nothing was activated; `sightline generations activate {number}` does it.", highlight=False)

@@ -37,7 +37,8 @@ def create(
         created = create_snapshot(settings.data_dir, target, copy_originals=originals is Originals.copy, report=report)
     made = created.manifest
     if created.left_out:
-        err.print(f"{len(created.left_out)} pictures are lost or damaged in {settings.data_dir}, and left out:")
+        told = f"{len(created.left_out)} pictures are lost or damaged in {settings.data_dir}, and left out:"
+        err.print(told, highlight=False, markup=False, soft_wrap=True)
         for sha256 in created.left_out[:SHOWN_PICTURES]:
             err.print(f"  {sha256}", highlight=False)
     where = "" if made.originals_in is None else f", which stay in {made.originals_in}"

@@ -45,7 +45,8 @@ def train(
         trainer.run(held_out)
     folder = out_dir / chosen.name
     trainer.save_open_clip(folder)
-    out.print(f"Trained. Add it to the server's models with:\n  sightline model add local-dir:{folder} --name NAME")
+    added = f"Trained. Add it to the server's models with:\n  sightline model add local-dir:{folder} --name NAME"
+    out.print(added, highlight=False, markup=False, soft_wrap=True)
 
 
 def evaluate(

@@ -20,9 +20,17 @@ from models.encoder import TextEmbeddings
 from tests.app.conftest import ITEMS, SEARCH, serving
 from tests.app.test_access import Make
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 HEAD = b"Host: 127.0.0.1\r\n"
 PUT = f"PUT {ITEMS}/a HTTP/1.1\r\n".encode() + HEAD + b"Content-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def shared_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for many cases: each must leave it as it was."""
+    with serving(Settings(data_dir=tmp_path_factory.mktemp("data"), port=0), FakeEncoder()) as url:
+        yield url
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ def make_on_disk(settings: Settings) -> Make:
 
 @contextmanager
 def connected(url: str) -> Iterator[socket.socket]:
-    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=20) as connection:
+    with socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=WAIT_S) as connection:
         yield connection
 
 
@@ -156,13 +164,13 @@ def test_a_body_without_end_ends_at_the_limit(settings: Settings, encoder: FakeE
 
 @pytest.mark.parametrize("first", [b"GET /", b"GET / HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nX: a\r\n", b"\r\n"])
 @pytest.mark.parametrize("more", [b"a" * 0x10000, b"X: a\r\n" * 10_000, b"\r\n" * 10_000])
-def test_headers_without_end_are_not_kept(server_url: str, first: bytes, more: bytes) -> None:
-    with connected(server_url) as connection:
+def test_headers_without_end_are_not_kept(shared_url: str, first: bytes, more: bytes) -> None:
+    with connected(shared_url) as connection:
         connection.sendall(first)
         sent = sum(iter(lambda: _send(connection, more), 0))
 
     assert sent < 2 * 10**7, "what the network holds, and some"
-    assert httpx.get(f"{server_url}/healthz").status_code == 200
+    assert httpx.get(f"{shared_url}/healthz").status_code == 200
 
 
 def test_headers_without_end_behind_a_request_that_takes_long_are_not_kept(
@@ -172,13 +180,13 @@ def test_headers_without_end_behind_a_request_that_takes_long_are_not_kept(
 
     def embed_slowly(texts: Sequence[str]) -> TextEmbeddings:
         entered.set()
-        assert leave.wait(20)
+        assert leave.wait(WAIT_S)
         return embed(texts)
 
     monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
     with connected(server_url) as connection:
         connection.sendall(f"GET {SEARCH}?q=red HTTP/1.1\r\n".encode() + HEAD + b"\r\n")
-        assert entered.wait(20)
+        assert entered.wait(WAIT_S)
         try:
             connection.sendall(b"GET / HTTP/1.1\r\nX: ")
             sent = sum(iter(lambda: _send(connection, b"a" * 0x10000), 0))
@@ -234,10 +242,10 @@ def test_a_key_without_the_scope_is_refused_before_the_body_comes(server_url: st
         b"X: a\x00b\r\n",
     ],
 )
-def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(server_url: str, headers: bytes) -> None:
+def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(shared_url: str, headers: bytes) -> None:
     smuggled = b"0\r\n\r\nGET /v1/models HTTP/1.1\r\n" + HEAD + b"\r\n"
 
-    answer = talk(server_url, b"POST /v1/embeddings HTTP/1.1\r\n" + HEAD + headers + b"\r\n" + smuggled)
+    answer = talk(shared_url, b"POST /v1/embeddings HTTP/1.1\r\n" + HEAD + headers + b"\r\n" + smuggled)
 
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.count(b"HTTP/1.1") == 1
@@ -245,10 +253,10 @@ def test_a_request_that_two_servers_could_read_in_two_ways_is_refused(server_url
 
 @pytest.mark.parametrize("start", ["/static/", "/", "/v1/models/", "/v1/collections/", "/v1/jobs/", "/docs/"])
 @pytest.mark.parametrize("step", ["../", "..%2f", "%2e%2e/", "%2e%2e%2f", "..%5c", "..%c0%af", "....//", "%252e%252e/"])
-def test_no_path_leads_out_of_the_server(server_url: str, start: str, step: str) -> None:
+def test_no_path_leads_out_of_the_server(shared_url: str, start: str, step: str) -> None:
     for name in ("pyproject.toml", "etc/passwd", "app/settings.py"):
         target = f"{start}{step * 6}{name}"
-        answer = talk(server_url, f"GET {target} HTTP/1.1\r\nConnection: close\r\n".encode() + HEAD + b"\r\n")
+        answer = talk(shared_url, f"GET {target} HTTP/1.1\r\nConnection: close\r\n".encode() + HEAD + b"\r\n")
 
         assert answer.split(b" ")[1] in (b"400", b"404", b"405", b"422")
         assert not any(secret in answer for secret in (b"[project]", b"root:", b"BaseSettings"))

@@ -15,6 +15,7 @@ from tests.app.conftest import ITEMS, Run
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
 from tests.servers import answer, serve
+from tests.waiting import WAIT_S
 
 STRANGE = "x\u2028y\u0085z"
 
@@ -55,7 +56,10 @@ def test_a_job_is_followed_and_told_in_one_line(run: Run, server_url: str, shop:
     assert "2/2" in ran.err
 
 
-def test_a_local_catalogue_goes_in_with_a_bar(run: Run, server_url: str, shop: Path) -> None:
+def test_a_local_catalogue_goes_in_with_a_bar(
+    run: Run, server_url: str, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")  # fewer than the path has
     ran = run("ingest", shop / "catalog.csv", "--url", server_url)
 
     assert (ran.code, ran.out) == (0, "2 of 2 rows: 2 created, 0 updated, 0 unchanged, 0 failed\n")
@@ -284,7 +288,7 @@ def test_a_job_without_bad_rows_prints_none(run: Run, server_url: str, shop: Pat
 def gate(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Set, it lets texts through to the encoder."""
     gate, encode = threading.Event(), encoder.encode_texts
-    monkeypatch.setattr(encoder, "encode_texts", lambda texts: gate.wait(20) and encode(texts))
+    monkeypatch.setattr(encoder, "encode_texts", lambda texts: gate.wait(WAIT_S) and encode(texts))
     yield gate
     gate.set()
 

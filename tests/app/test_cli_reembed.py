@@ -145,7 +145,7 @@ def test_what_cannot_be_embedded_is_told_and_fails_unless_expected(
 
 
 def test_both_generations_are_shown_side_by_side(run: Run, url: str, queries: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
+    page = tmp_path / f"{'long' * 30}.html"
 
     ran = run("reembed", "--model", "new", "--compare", queries, "--html", page, "--limit", 5)
 

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.errors import STATUS_AND_TYPE
 from app.settings import Settings
-from tests.app.conftest import ITEMS, SEARCH
+from tests.app.conftest import ITEMS, SEARCH, client_of
+from tests.fakes import FakeEncoder
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -36,9 +37,14 @@ OF_PROMETHEUS = {"job", "instance", "le"}
 """Labels that it adds itself, and those of histograms."""
 
 
-@pytest.fixture
-def exposed(client: TestClient) -> dict[str, set[str]]:
+@pytest.fixture(scope="module")
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """The labels of each metric that a server tells, once it has done a little of everything."""
+    with client_of(Settings(data_dir=tmp_path_factory.mktemp("data")), FakeEncoder()) as client:
+        return labels_of(client)
+
+
+def labels_of(client: TestClient) -> dict[str, set[str]]:
     client.put(f"{ITEMS}/a", json={"text": "red", "metadata": {"size": 1}})
     client.post(SEARCH, json={"query": "red", "filter": {"size": 1}})
     client.get(f"{ITEMS}/nobody")

@@ -20,10 +20,10 @@ from models.store import EMBEDDED
 from tests.app.conftest import GENERATIONS, ITEMS, LOCAL, NEW, REEMBED, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
+from tests.waiting import WAIT_S
 
 COLLECTION = "/v1/collections/default"
 ITEM_COUNT = 24
-WAIT_S = 20
 
 
 class Gate(FakeEncoder):

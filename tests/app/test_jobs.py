@@ -15,9 +15,9 @@ from app.settings import Settings
 from models.encoder import TextEmbeddings
 from tests.app.conftest import ITEMS, client_of
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 INGEST = "/v1/collections/default/ingest"
-WAIT_S = 20
 
 
 class Gate:

@@ -17,6 +17,7 @@ from indexer.stores.database import Database
 from indexer.stores.keys import KeyStore, NewKey
 from tests.app.conftest import ITEMS, SEARCH, SEARCH_BATCH, client_of
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 SECRET = "a secret wish in red"
 
@@ -216,7 +217,7 @@ def test_a_job_waits_for_space(settings: Settings, encoder: FakeEncoder, tmp_pat
     with client_of(settings.model_copy(update=limits), encoder) as client:
         source = {"source": str(tmp_path / "rows.csv")}
         job = client.post("/v1/collections/default/ingest", json=source).json()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while not (waits := client.get(f"/v1/jobs/{job['id']}").json())["error"]:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -24,6 +24,7 @@ from tests.app.conftest import FLAGS, ITEMS, RULES, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
 from tests.servers import answer, serve
+from tests.waiting import WAIT_S
 
 HOOK = "https://shop.example/hook"
 
@@ -177,7 +178,7 @@ def test_a_server_calls_webhooks_from_start_to_end(
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)

@@ -30,6 +30,7 @@ from models.errors import RequestAbandoned
 from tests.app.conftest import ITEMS, LOCAL, SEARCH, client_of
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
+from tests.waiting import WAIT_S
 
 KEY = "a-key-of-some-length"
 
@@ -58,6 +59,15 @@ def test_a_server_that_cannot_serve_names_what_is_missing(
     assert (answer.status_code, answer.json()["type"], answer.headers["retry-after"]) == (503, "not-ready", "5")
     assert "database" in answer.json()["detail"]
     assert "secret" not in answer.text
+
+
+def test_the_first_request_waits_for_no_route_to_be_made(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(**_: object) -> None:
+        raise AssertionError("a route is made")
+
+    monkeypatch.setattr("fastapi.routing.get_dependant", make)
+
+    assert client.get(SEARCH, params={"q": "red"}).status_code == 200
 
 
 def test_metrics_count_requests_by_route_and_items_by_collection(client: TestClient) -> None:
@@ -103,7 +113,7 @@ def test_what_a_client_asked_for_that_went_away_is_abandoned(
     left, looked, embed = threading.Event(), list[bool](), encoder.encode_texts
 
     def embed_for_somebody(texts: Sequence[str]) -> TextEmbeddings:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WAIT_S
         while not is_abandoned.get()():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -117,7 +127,7 @@ def test_what_a_client_asked_for_that_went_away_is_abandoned(
     monkeypatch.setattr(encoder, "encode_texts", embed_for_somebody)
     with pytest.raises(httpx.ReadTimeout):
         httpx.request(method, server_url + SEARCH, timeout=httpx.Timeout(20, read=0.5), **options)
-    assert left.wait(20)
+    assert left.wait(WAIT_S)
     monkeypatch.setattr(encoder, "encode_texts", embed_and_look)
     assert httpx.request(method, server_url + SEARCH, **options).status_code == 200
     assert looked == [False]
@@ -130,15 +140,15 @@ def test_health_answers_while_a_search_embeds(
 
     def embed_slowly(texts: Sequence[str]) -> TextEmbeddings:
         entered.set()
-        assert leave.wait(timeout=30)
+        assert leave.wait(WAIT_S)
         return embed(texts)
 
     monkeypatch.setattr(encoder, "encode_texts", embed_slowly)
     with ThreadPoolExecutor() as pool:
-        searching = pool.submit(httpx.get, server_url + SEARCH, params={"q": "red"}, timeout=30)
+        searching = pool.submit(httpx.get, server_url + SEARCH, params={"q": "red"}, timeout=WAIT_S)
         try:
-            assert entered.wait(timeout=30)
-            assert httpx.get(f"{server_url}/healthz", timeout=10).status_code == 200
+            assert entered.wait(WAIT_S)
+            assert httpx.get(f"{server_url}/healthz", timeout=WAIT_S).status_code == 200
             assert not searching.done()
         finally:
             leave.set()

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.waiting import WAIT_S
+
 ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Server:
     def stop(self, number: signal.Signals) -> int:
         """Send a signal; give the exit code, negative where the signal itself ended the process."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=30)
+        return self.process.wait(WAIT_S)
 
 
 def spawn(log: Path, *arguments: object) -> subprocess.Popen[bytes]:
@@ -47,7 +48,7 @@ def spawn(log: Path, *arguments: object) -> subprocess.Popen[bytes]:
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
     """The address that a server printed, once it answers that it is ready."""
-    deadline = time.monotonic() + START_TIMEOUT_S
+    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline and process.poll() is None:
         found = re.search(r"Sightline serves (\S+)", log.read_text())
         if found and is_ready(found[1]):
@@ -59,7 +60,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> str:
 def is_ready(url: str) -> bool:
     """Whether a server says that it can serve."""
     try:
-        return httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=WAIT_S).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -20,6 +20,7 @@ from indexer.collections import Collections
 from models.store import ModelStore
 from tests.e2e.conftest import Server, spawn
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 ITEMS = 40
 UPLOADED = ("catalog.parquet", "catalog.tar", "shop.zip")
@@ -103,9 +104,9 @@ def test_every_format_gives_the_same_collection(start: Callable[[], Server], tmp
             progress = take_in(client, tmp_path / "shop" / name)
             assert (progress["created"], progress["warnings"], progress["total"]) == (ITEMS, 0, ITEMS)
     sent = spawn(tmp_path / "sent.log", "ingest", tmp_path / "shop", "--collection", "sent", "--url", server.url)
-    assert sent.wait(60) == 0, (tmp_path / "sent.log").read_text()
+    assert sent.wait(WAIT_S) == 0, (tmp_path / "sent.log").read_text()
     server.process.terminate()
-    server.process.wait(30)
+    server.process.wait(WAIT_S)
 
     model = ModelStore(tmp_path).manifest("default")
     encoder = FakeEncoder(model.dimension, model.fingerprint)

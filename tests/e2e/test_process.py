@@ -19,6 +19,7 @@ from models.store import ModelStore
 from tests.e2e.conftest import Server, spawn, wait_until_ready
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 ITEMS = "/v1/collections/default/items"
 SEARCH = "/v1/collections/default/search"
@@ -91,7 +92,7 @@ def test_a_data_folder_has_one_server(start: Start, tmp_path: Path) -> None:
 
     second = spawn(log, "serve", "--port", 0, "--data-dir", tmp_path / "data")
 
-    assert second.wait(timeout=120) == 1
+    assert second.wait(WAIT_S) == 1
     assert log.read_text().startswith("error: ")
     assert len(log.read_text().strip().splitlines()) == 1
 
@@ -110,7 +111,7 @@ def test_the_demo_answers_searches_and_serves(tmp_path: Path) -> None:
         info = httpx.get(f"{url}/v1/collections/default").json()
     finally:
         demo.send_signal(signal.SIGINT)
-        code = demo.wait(timeout=30)
+        code = demo.wait(WAIT_S)
 
     assert code == 0
     assert "<html" in page
@@ -124,9 +125,9 @@ def test_a_second_demo_embeds_nothing(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "red.png").write_bytes(picture("red"))
     arguments = ("demo", "--images", tmp_path / "pictures", "--port", 0, "--no-serve")
-    assert spawn(tmp_path / "first.log", *arguments).wait(timeout=120) == 0
+    assert spawn(tmp_path / "first.log", *arguments).wait(WAIT_S) == 0
 
-    assert spawn(tmp_path / "second.log", *arguments).wait(timeout=120) == 0
+    assert spawn(tmp_path / "second.log", *arguments).wait(WAIT_S) == 0
 
     assert "1 unchanged" in (tmp_path / "second.log").read_text()
 
@@ -138,7 +139,7 @@ def test_sighup_reads_the_settings_anew_and_refuses_nobody(start: Start, tmp_pat
     statuses: list[int] = []
 
     def put_until(status: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + WAIT_S
         while not statuses or statuses[-1] != status:
             assert time.monotonic() < deadline, statuses
             with suppress(httpx.ReadError, httpx.RemoteProtocolError):  # connected, and closed before it had asked
@@ -161,12 +162,12 @@ def test_sighup_reads_the_settings_anew_and_refuses_nobody(start: Start, tmp_pat
 
 
 def test_before_it_stops_it_is_not_ready_and_still_answers(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "sightline.toml").write_text("shutdown_delay_s = 60\nlog_format = 'json'\n")
+    (tmp_path / "sightline.toml").write_text("shutdown_delay_s = 600\nlog_format = 'json'\n")
     server = start()
     httpx.put(f"{server.url}{ITEMS}/dress", json={"text": "red summer dress"}, timeout=60).raise_for_status()
 
     server.process.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + WAIT_S
     while httpx.get(f"{server.url}/readyz").status_code == 200:
         assert time.monotonic() < deadline
     assert found(server, "red summer dress") == ["dress"]

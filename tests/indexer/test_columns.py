@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from indexer.search import columns as columns_module
 from indexer.search.columns import ITEMS, Columns
 from indexer.search.filters import All, Filter, field_value, is_scalar, matches, parse_filter, paths
+from tests.waiting import WAIT_S
 
 NAMES = st.sampled_from(["a", "b", "a.b", "c"])
 NUMBERS = st.sampled_from([0, -0.0, 1, 1.0, 2, 2.5, -3, 2**53, 2**53 + 1, 10**400, -(10**400)])
@@ -121,11 +122,10 @@ def repr_of(value: Any) -> str:
 
 
 TestWriting = Writing.TestCase
-TestWriting.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestWriting.settings = settings(max_examples=60, stateful_step_count=20)
 
 
 @given(filter_=FILTERS, rows=st.lists(ITEM, max_size=20))
-@settings(deadline=None)
 def test_a_column_says_what_the_plain_evaluation_says(filter_: Filter, rows: list[Item]) -> None:
     found = Columns(lambda: iter([list(enumerate(rows, 7))] if rows else [])).select(filter_).items
     assert found.holds(np.arange(30)).tolist() == [
@@ -147,7 +147,7 @@ class Reading:
         rows = list(self.items.items())
         yield rows[:2]
         self.half_way.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(WAIT_S)
         yield rows[2:]
 
 
@@ -162,11 +162,11 @@ def test_what_is_written_while_a_column_is_read_is_not_missed() -> None:
         target=lambda: found.append(columns.select(parse_filter({"n": {"$gte": 3}})).items.pks.tolist())
     )
     reader.start()
-    assert reading.half_way.wait(10)
+    assert reading.half_way.wait(WAIT_S)
     columns.apply({1: {"n": 30}, 3: {"n": 0}, 4: None, 9: {"n": 9}})
     assert columns.select(parse_filter({})).items.pks.tolist() == [1, 2, 3, 9]
     reading.go_on.set()
-    reader.join(10)
+    reader.join(WAIT_S)
     assert found == [[1, 9]]
     assert reading.readings == 2
 
@@ -178,11 +178,11 @@ def test_a_column_that_was_being_read_when_a_write_was_missed_is_read_anew() -> 
     found: list[list[int]] = []
     reader = threading.Thread(target=lambda: found.append(columns.select(parse_filter({"n": 7})).items.pks.tolist()))
     reader.start()
-    assert reading.half_way.wait(10)
+    assert reading.half_way.wait(WAIT_S)
     reading.items[3] = {"n": 7}
     columns.clear()
     reading.go_on.set()
-    reader.join(10)
+    reader.join(WAIT_S)
     assert found == [[3]]
     assert reading.readings == 2
 

@@ -19,8 +19,8 @@ from indexer.jobs.runner import Cancelled, Interrupted, Run
 from indexer.jobs.store import JobStore, NewJob
 from indexer.sources import ImageReference
 from tests.pictures import data_uri, picture
+from tests.waiting import WAIT_S
 
-WAIT_S = 20
 HEAD = f'id,title,image\n1,red,"{data_uri(picture("red"))}"\n'
 UNENDING_BYTES = 2**40
 

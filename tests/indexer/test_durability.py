@@ -23,6 +23,7 @@ from indexer.index.segment import Header, Segment
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 Open = Callable[[], Collections]
 
@@ -40,7 +41,7 @@ def things(count: int, first: int = 0) -> list[NewItem]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -194,7 +195,7 @@ def test_a_collection_is_closed_when_its_flush_has_come_to_rest(
 
     def slow(*arguments: Any) -> bool:
         begun.set()
-        assert go_on.wait(20)
+        assert go_on.wait(WAIT_S)
         return write(*arguments)
 
     monkeypatch.setattr(vector_index, "write_segment", slow)
@@ -204,14 +205,14 @@ def test_a_collection_is_closed_when_its_flush_has_come_to_rest(
     flush = threading.Thread(target=index.flush, args=(collection._writes, collection._closed))
     close = threading.Thread(target=collection.close)
     flush.start()
-    assert begun.wait(20)
+    assert begun.wait(WAIT_S)
     close.start()
     close.join(0.2)
     assert close.is_alive()
     go_on.set()
-    close.join(20)
+    close.join(WAIT_S)
     assert not close.is_alive()
-    flush.join(20)
+    flush.join(WAIT_S)
     begun.clear()
     index.flush(collection._writes, collection._closed)
     assert not begun.is_set()
@@ -526,7 +527,7 @@ def test_searches_do_not_wait_for_verify(collection: Collection, monkeypatch: py
     def answer(*_: object) -> bool:
         thread = threading.Thread(target=lambda: answered.append(found(collection)))
         thread.start()
-        thread.join(5)
+        thread.join(WAIT_S)
         return True
 
     monkeypatch.setattr(vector_index.Moments, "equals", answer)
@@ -567,7 +568,7 @@ def test_closing_returns_only_when_a_compaction_has_come_to_rest(
     collection.upsert(things(5))
     thread = threading.Thread(target=collection.compact)
     thread.start()
-    assert writing.wait(5)
+    assert writing.wait(WAIT_S)
     collection.close()
     events.append("closed")
     thread.join()

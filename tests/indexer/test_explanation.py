@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from indexer.collection import Collection
@@ -71,7 +71,6 @@ def check(hit: Hit, fusion: Fusion, weights: Mapping[Signal, float]) -> None:
         assert cosines == pytest.approx(hit.scores[name], abs=1e-5)
 
 
-@settings(deadline=None)
 @given(terms=VECTORS, texts=TEXTS, target=TARGETS, mode=st.sampled_from(["vector", "hybrid"]), fusion=...)
 def test_contributions_add_up_to_the_score(
     stocked: Collection,
@@ -95,7 +94,6 @@ def test_contributions_add_up_to_the_score(
     assert all("lexical" in explanation.signals for bm25, explanation in told if explanation and bm25 > 0)
 
 
-@settings(deadline=None)
 @given(texts=TEXTS, fusion=...)
 def test_of_words_alone_the_score_is_bm25(stocked: Collection, texts: list[tuple[str, float]], fusion: Fusion) -> None:
     assume(any(weight > 0 for _, weight in texts))

@@ -17,6 +17,7 @@ from indexer.fetching import connections
 from indexer.fetching import fetcher as fetching
 from indexer.fetching.fetcher import Fetched, Fetcher
 from tests.servers import Request, Server, answer, redirect, serve
+from tests.waiting import WAIT_S
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
 
@@ -166,7 +167,7 @@ def test_the_pause_that_a_server_asks_for_is_kept(server: Server, fetcher: Fetch
     server.answers["/busy"] = of(answer(status=429, retry_after=after), answer(b"x"))
     started = time.monotonic()
     fetcher.fetch(f"{server.url}/busy", max_bytes=9)
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < 5
 
 
 def test_a_pause_is_never_longer_than_some_seconds(
@@ -177,15 +178,15 @@ def test_a_pause_is_never_longer_than_some_seconds(
         server.answers["/busy"] = of(answer(status=503, retry_after=after), answer(b"x"))
         started = time.monotonic()
         fetcher.fetch(f"{server.url}/busy", max_bytes=9)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4
 
 
 def test_no_pause_is_begun_that_would_end_too_late(server: Server) -> None:
-    server.answers["/busy"] = answer(status=503, retry_after="4")
+    server.answers["/busy"] = answer(status=503, retry_after="5")
     started = time.monotonic()
-    with Fetcher(LOOPBACK, timeout_s=2) as fetcher, pytest.raises(FetchFailed):
+    with Fetcher(LOOPBACK, timeout_s=4.5) as fetcher, pytest.raises(FetchFailed):
         fetcher.fetch(f"{server.url}/busy", max_bytes=9)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("busy", ["pause", "read", "wait"])
@@ -202,14 +203,14 @@ def test_closing_ends_what_is_under_way(server: Server, busy: str) -> None:
     fetcher = Fetcher(LOOPBACK, per_host=1)
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(fetcher.fetch, f"{server.url}/busy", max_bytes=9) for _ in range(1 + (busy == "wait"))]
-        reached.wait(5)
+        reached.wait(WAIT_S)
         time.sleep(0.05)
         started = time.monotonic()
         fetcher.close()
         for future in running:
             with pytest.raises(FetchFailed):
                 future.result()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     with pytest.raises(FetchFailed, match="shutting down"):
         fetcher.fetch(f"{server.url}/picture", max_bytes=9)
 

@@ -14,6 +14,7 @@ from indexer.index.vector_index import Selected, VectorIndex
 from indexer.search.columns import Columns
 from indexer.search.filters import parse_filter
 from indexer.types import NewItem, SearchRequest, Term, VectorRows
+from tests.waiting import WAIT_S
 
 COUNT, DIMENSION, SELECTIVITIES = 40_000, 12, (0.0, 0.0001, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 1.0)
 
@@ -175,7 +176,7 @@ def test_a_delete_that_chooses_under_the_lock_waits_for_no_compaction_under_it(
 
     def flush(_: VectorIndex, writes: AbstractContextManager[object], stop: object) -> None:
         with ThreadPoolExecutor(1) as pool:
-            free.append(pool.submit(take, writes).result(timeout=10))
+            free.append(pool.submit(take, writes).result(timeout=WAIT_S))
 
     monkeypatch.setattr(VectorIndex, "needs_compaction", lambda _: not free)
     monkeypatch.setattr(VectorIndex, "needs_flush", lambda _: not free)

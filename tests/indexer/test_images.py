@@ -169,7 +169,7 @@ def test_a_server_that_drips_its_headers_is_left_in_time(server: str) -> None:
     started = time.monotonic()
     with Fetcher(LOOPBACK, timeout_s=0.4) as fetcher, pytest.raises(ImageFetchFailed):
         load_image(f"{server}/drip", LIMITS, fetcher=fetcher)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

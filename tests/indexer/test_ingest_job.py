@@ -25,8 +25,7 @@ from indexer.types import NewItem
 from models.imaging import ImageLimits
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
-
-WAIT_S = 20
+from tests.waiting import WAIT_S
 
 Cells = tuple[str, str, str]
 """Id, text and picture of a row."""

@@ -22,8 +22,8 @@ from indexer.jobs.runner import Jobs, Run
 from indexer.jobs.store import ChunkReport, Job, RowReport
 from indexer.types import CollectionSettings
 from models.errors import EncoderOverloaded
+from tests.waiting import WAIT_S
 
-WAIT_S = 20
 ROWS = 3
 
 OpenJobs = Callable[..., Jobs]

@@ -223,7 +223,7 @@ def _few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TestSearching = Searching.TestCase
-TestSearching.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestSearching.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 def test_an_item_outside_the_first_candidates_of_both_modalities_can_be_the_best(collection: Collection) -> None:

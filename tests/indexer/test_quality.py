@@ -25,6 +25,7 @@ from indexer.quality.report import Quality
 from indexer.types import NewItem, VectorRows
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 Open = Callable[[], Collections]
 Vectors = NDArray[np.float32]
@@ -120,7 +121,7 @@ def test_joined_sets_are_connected_components(drawn: tuple[int, list[list[tuple[
     assert roots.tolist() == expected.tolist()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(0, 40),
@@ -425,14 +426,14 @@ def test_one_report_is_made_at_a_time_and_those_who_wait_share_it(
 
     def measure_slowly(*arguments: object) -> Quality:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(WAIT_S)
         return measure(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(quality_reports, "measure", measure_slowly)
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(report(collection).coverage.items)) for _ in range(8)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(WAIT_S)
     for thread in threads[1:]:
         thread.start()
     # Neither a write nor a search waits for the report.

@@ -14,8 +14,7 @@ from indexer.search.filters import parse_filter
 from indexer.types import NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
-
-WAIT_S = 20
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture

@@ -453,7 +453,7 @@ THRESHOLDS = st.dictionaries(st.sampled_from(MODALITIES), st.sampled_from([-1.1,
 OWN = st.sets(st.sampled_from(MODALITIES), min_size=1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     thresholds=st.lists(st.tuples(THRESHOLDS, st.sampled_from(["flag", "reject"])), max_size=5),
     owned=st.lists(OWN, max_size=6),

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from indexer.ingest.stages import Stages
+from tests.waiting import WAIT_S
 
 
 def test_items_come_through_in_order() -> None:
@@ -54,7 +55,7 @@ def test_items_that_weigh_much_are_not_made_ahead() -> None:
 
     with Stages() as stages:
         heavy = stages.background(numbers(), 50, "numbers", weigh=lambda _: 10, budget=25)
-        assert blocked.wait(5)
+        assert blocked.wait(WAIT_S)
         time.sleep(0.3)
         assert len(made) == 4
         assert list(heavy) == list(range(100))
@@ -66,13 +67,15 @@ def test_items_that_weigh_much_hold_back_the_next_before_they_are_done() -> None
     def numbers():  # type: ignore[no-untyped-def]
         for number in range(100):
             taken.append(number)
+            if len(taken) == 4:  # three wait, and one is in hand
+                blocked.set()
             yield number
 
-    gate = threading.Event()
+    gate, blocked = threading.Event(), threading.Event()
     with Stages() as stages:
         heavy = stages.background(
             stages.parallel(
-                lambda n: gate.wait(5) and str(n),
+                lambda n: gate.wait(WAIT_S) and str(n),
                 numbers(),
                 workers=2,
                 ahead=50,
@@ -82,8 +85,9 @@ def test_items_that_weigh_much_hold_back_the_next_before_they_are_done() -> None
             50,
             "heavy",
         )
+        assert blocked.wait(WAIT_S)
         time.sleep(0.3)
-        assert len(taken) == 4  # three wait, and one is in hand
+        assert len(taken) == 4
         gate.set()
         assert list(heavy) == [str(number) for number in range(100)]
 

@@ -26,6 +26,7 @@ from indexer.rules.webhooks import RETRY_AFTER_S, WORKERS, Webhooks
 from indexer.stores.database import deliveries
 from indexer.types import Failed, NewItem, NewRule, Term
 from tests.servers import answer, serve
+from tests.waiting import WAIT_S
 
 Open = Callable[[], Collections]
 URL = "https://shop.example/hook"
@@ -104,7 +105,7 @@ def running(collections: Collections, post: Any) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.01)
@@ -403,18 +404,18 @@ def test_a_receiver_that_hangs_slows_neither_writes_nor_searches(
 
     def hang(url: str) -> int:
         entered.set()
-        leave.wait(30)
+        leave.wait(WAIT_S)
         return 200
 
     watch(collection)
     with running(collections, Receiver(hang)):
         try:
             put(collection, "a")
-            assert entered.wait(10)
+            assert entered.wait(WAIT_S)
             started = time.perf_counter()
             for number in range(20):
                 put(collection, f"b{number}")
-            assert time.perf_counter() - started < 5
+            assert time.perf_counter() - started < WAIT_S
             assert collection.info().items == 21
         finally:
             leave.set()
@@ -496,7 +497,7 @@ def test_closing_ends_after_the_call_that_runs_and_leaves_the_rest(
     watch(collection)
     put(collection, *map(str, range(10)))
     with running(collections, receiver):
-        assert entered.wait(10)
+        assert entered.wait(WAIT_S)
 
     made = len(receiver.calls)
     assert 1 <= made < 10

@@ -15,9 +15,9 @@ from models import batching as module
 from models.batching import FIRST_STEP, Batcher, BulkBatcher, Row, is_abandoned
 from models.errors import EncoderOverloaded, RequestAbandoned
 from models.lanes import Lanes
+from tests.waiting import WAIT_S
 
 LARGEST = 8
-WAIT_S = 20
 
 
 def rows_of(*values: int) -> list[Row]:

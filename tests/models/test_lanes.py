@@ -12,6 +12,7 @@ from models import lanes as module
 from models.encoder import DualEncoder
 from models.lanes import Lanes
 from models.store import EMBEDDED
+from tests.waiting import WAIT_S
 
 
 def begin(work: Callable[[], None]) -> threading.Thread:
@@ -21,7 +22,7 @@ def begin(work: Callable[[], None]) -> threading.Thread:
 
 
 def test_bulk_work_waits_until_nobody_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WAIT_S", 30)
+    monkeypatch.setattr(module, "MAX_WAIT_S", 10 * WAIT_S)
     lanes = Lanes()
     lanes.give_way()
     with lanes.first():
@@ -29,7 +30,7 @@ def test_bulk_work_waits_until_nobody_is_served(monkeypatch: pytest.MonkeyPatch)
             waiting = begin(lanes.give_way)
         waiting.join(0.05)
         assert waiting.is_alive()
-    waiting.join(20)
+    waiting.join(WAIT_S)
     assert not waiting.is_alive()
 
 
@@ -38,7 +39,7 @@ def test_bulk_work_goes_on_under_constant_load(monkeypatch: pytest.MonkeyPatch) 
     lanes = Lanes()
     with lanes.first():
         waiting = begin(lanes.give_way)
-        waiting.join(20)
+        waiting.join(WAIT_S)
         assert not waiting.is_alive()
 
 
@@ -71,7 +72,7 @@ PIXELS: NDArray[np.uint8] = np.zeros((128, 128, 3), dtype=np.uint8)
 def test_each_step_of_a_model_in_bulk_gives_way_and_of_one_that_is_waited_for_none(
     step: str, encoder: DualEncoder, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MAX_WAIT_S", 30)
+    monkeypatch.setattr(module, "MAX_WAIT_S", 10 * WAIT_S)
 
     def work(model: DualEncoder) -> None:
         match step:
@@ -87,5 +88,5 @@ def test_each_step_of_a_model_in_bulk_gives_way_and_of_one_that_is_waited_for_no
         waiting = begin(lambda: work(encoder.bulk))
         waiting.join(0.1)
         assert waiting.is_alive()
-    waiting.join(20)
+    waiting.join(WAIT_S)
     assert not waiting.is_alive()

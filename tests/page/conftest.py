@@ -15,10 +15,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, 
 from app.sample import draw_sample
 from models.store import EMBEDDED
 from tests.e2e.conftest import spawn, wait_until_ready
+from tests.waiting import WAIT_S
 
 ITEMS = 60
-PATIENCE_MS = 20_000
-"""Waited for at most, on a machine that others use, too."""
+PATIENCE_MS = WAIT_S * 1000
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -104,7 +104,9 @@ def fill(url: str, shop: Path, collection: str = "default", headers: dict[str, s
     """Store the sample's items."""
     with (shop / "catalog.csv").open() as file:
         items = [item_of(row, shop) for row in csv.DictReader(file)]
-    answer = httpx.post(f"{url}/v1/collections/{collection}/items", json={"items": items}, headers=headers, timeout=120)
+    answer = httpx.post(
+        f"{url}/v1/collections/{collection}/items", json={"items": items}, headers=headers, timeout=WAIT_S
+    )
     assert all(result["status"] == "created" for result in answer.raise_for_status().json()["results"])
 
 

@@ -24,7 +24,7 @@ def test_a_model_is_changed_after_both_were_compared(seen: Seen, collection: str
     expect(page.get_by_text("There is one generation that answers.")).to_be_visible()
     page.get_by_label("Model").select_option("coarse")
     page.get_by_role("button", name="Fill a generation").click()
-    expect(page.locator(".job .badge")).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator(".job .badge")).to_have_text("succeeded")
 
     query = page.get_by_label("What both look for")
     query.fill("red dress")

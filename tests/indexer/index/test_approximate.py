@@ -63,7 +63,7 @@ def test_many_hits_are_found_too(segment: Segment, k: int) -> None:
     assert recall(view, view.select(None), pictures(20, seed=8), k) >= (TARGET - 0.01 if k <= 10 else 0.9)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_all_that_is_found_is_live_selected_and_exact(segment: Segment, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))

@@ -18,6 +18,7 @@ from indexer.index.kinds import IndexSetting
 from indexer.types import CollectionSettings, NewItem, SearchRequest, Term
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 Open = Callable[[], Collections]
 KINDS: tuple[IndexSetting, ...] = ("ivf", "hnsw")
@@ -149,7 +150,7 @@ def test_closing_ends_a_build(
 
     def wait(folder: Path, file: object, stop: threading.Event) -> bool:
         building.set()
-        assert stop.wait(10)
+        assert stop.wait(WAIT_S)
         return build_graph(folder, file, stop)  # type: ignore[arg-type]
 
     monkeypatch.setattr(approximate, "build_graph", wait)
@@ -157,7 +158,7 @@ def test_closing_ends_a_build(
     collection.upsert(items(encoder, range(300)))
     thread = threading.Thread(target=collection.compact)
     thread.start()
-    assert building.wait(10)
+    assert building.wait(WAIT_S)
     assert first(collection, 3) == "3"
     collection.upsert(items(encoder, range(300, 301)))
     collection.close()

@@ -15,9 +15,9 @@ from indexer.jobs.runner import Jobs
 from indexer.jobs.store import Job
 from indexer.reembed.job import KIND, ReembedJob, ReembedRequest
 from tests.fakes import FakeEncoder
+from tests.waiting import WAIT_S
 
 NEW = "0" * 64
-WAIT_S = 120
 
 
 class Folder:

@@ -14,6 +14,7 @@ from models.encoder import TextEmbeddings
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 DIMENSION = 16
 
@@ -53,7 +54,7 @@ class Turned(FakeEncoder):
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         if "the last one" in texts:
             self.reached.set()
-            assert self.open.wait(30)
+            assert self.open.wait(WAIT_S)
         embedded = self._old.encode_texts(texts)
         return embedded._replace(vectors=self._turned(embedded.vectors))
 
@@ -104,7 +105,7 @@ def test_a_bridge_serves_while_the_generation_is_filled_and_no_longer(
     turned.open.clear()
     own = search(folder)
     job = folder.begin(bridge=True, activate=False)
-    assert turned.reached.wait(30)  # the chunks before are committed, but perhaps for one
+    assert turned.reached.wait(WAIT_S)  # the chunks before are committed, but perhaps for one
     while not (bridged := search(folder)).bridged:
         pass
 
@@ -130,7 +131,7 @@ def test_a_bridge_lets_texts_find_what_a_model_made_that_is_gone(
         search(folder)
 
     job = folder.begin(bridge=True)
-    assert turned.reached.wait(30)
+    assert turned.reached.wait(WAIT_S)
     while not (bridged := answer(folder)):
         pass
     turned.open.set()

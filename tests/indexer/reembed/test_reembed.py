@@ -20,6 +20,7 @@ from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Se
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
 from tests.pictures import picture
+from tests.waiting import WAIT_S
 
 COLOURS = ("red", "green", "blue", "yellow")
 Open = Callable[[], Folder]
@@ -133,7 +134,7 @@ class Gate(FakeEncoder):
     def encode_pixels(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:  # type: ignore[override]
         if len(pixels) > 1:  # a write embeds one; those who write need not wait
             self.reached.set()
-            assert self.open.wait(30)
+            assert self.open.wait(WAIT_S)
         return super().encode_pixels(pixels)
 
 
@@ -146,7 +147,7 @@ def gate(encoders: dict[str, FakeEncoder]) -> Gate:
 def test_what_is_written_meanwhile_is_in_both_generations(gate: Gate, folder: Folder) -> None:
     put(folder.collection, *items(100))
     job = folder.begin()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(WAIT_S)
     put(folder.collection, NewItem("0", picture("red"), "now red"), NewItem("new", text="blue"))
     put(folder.collection, NewItem("2", items(3)[2].image, "its picture is the same", {"n": 2}))
     folder.collection.delete(["4", "5"])
@@ -175,7 +176,7 @@ def test_a_job_goes_on_where_it_was_and_embeds_nothing_twice(
 
     monkeypatch.setattr(module.Run, "record", stop_after_two)
     job = folder.begin()
-    folder.jobs._workers[folder.collection.pk, "reembed"].join(30)
+    folder.jobs._workers[folder.collection.pk, "reembed"].join(WAIT_S)
     assert folder.jobs.get(job.id).progress.done == 256
     assert folder.states() == ["active", "following"]
     monkeypatch.undo()
@@ -218,7 +219,7 @@ def test_a_server_killed_between_the_end_of_a_job_and_its_clean_up_cleans_up_whe
     put(folder.collection, *items(20))
     monkeypatch.setattr(folder.jobs, "_on_end", lambda _: None)
     job = folder.begin()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(WAIT_S)
     folder.jobs.cancel(job.id)
     gate.open.set()
     assert folder.end(job).state == "cancelled"
@@ -376,7 +377,7 @@ def test_vectors_of_clients_are_of_one_model(folder: Folder) -> None:
 def test_a_cancelled_job_leaves_a_generation_that_rests(gate: Gate, folder: Folder) -> None:
     put(folder.collection, *items(100))
     job = folder.begin()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(WAIT_S)
     folder.jobs.cancel(job.id)
     gate.open.set()
     assert folder.end(job).state == "cancelled"
@@ -485,7 +486,7 @@ def test_flips_under_searches_and_writes_lose_and_mix_nothing(folder: Folder) ->
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(WAIT_S)
     assert faults == []
     assert [(job.state, job.error) for job in jobs] == [("succeeded", None)] * 4
     check_whole(folder.collection, acknowledged, folder.encoders["default"])
@@ -560,7 +561,7 @@ def test_a_snapshot_of_the_middle_of_a_change_has_one_whole_generation_and_goes_
 ) -> None:
     put(folder.collection, *items(100))
     job = folder.begin()
-    assert gate.reached.wait(30)
+    assert gate.reached.wait(WAIT_S)
     put(folder.collection, NewItem("later", picture("blue"), "blue"))
     create_snapshot(tmp_path / "data", str(tmp_path / "snapshot"), copy_originals=True, report=lambda *_: None)
     gate.open.set()

@@ -31,7 +31,7 @@ def test_the_same_catalogue_gives_the_same_rows(source: Source) -> None:
     assert source.count() == 50
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(after=st.integers(0, 55))
 def test_reading_goes_on_after_any_row(source: Source, after: int) -> None:
     assert read(list(source.rows(after))) == expected(products())[after:]
