@@ -74,9 +74,10 @@ def fill(data: Path, items: int, model: Path = EMBEDDED, name: str = "default") 
     encoder, world = RandomEncoder(manifest.dimension), World(manifest.dimension)
     encoder.fingerprint = manifest.fingerprint
     with Collections(data, lambda _: encoder, default_model=name) as collections:
-        collection = collections.get("default")
         for start in range(0, items, 4096):
-            store(collection, world.pictures(min(4096, items - start), seed=start), start)
+            store(collections.get("default"), world.pictures(min(4096, items - start), seed=start), start)
+    with Collections(data, lambda _: encoder) as collections:  # what the catalogue alone was told is indexed now
+        collection = collections.get("default")
         collection.compact()
         selected, query = collection.generations.active.indexes["image"].select(), world.texts(1, seed=3)
         return median_s(lambda: selected.search_many(query, 10), 50)
