@@ -16,6 +16,14 @@ from sightline_client import Client
 from tests.pictures import picture
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _beside_a_browser() -> Iterator[None]:
+    """Playwright, where it tested the page in this process before, has left an event loop in its thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        yield
+
+
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> type[models.Model]:
     """The model of an app, whose table is in memory."""
