@@ -149,9 +149,9 @@ class Batcher:
             raise EncoderOverloaded("more is to be embedded than the model keeps up with; try again later")
 
     def _lead(self, request: _Request) -> None:
-        """Run batches until a request is answered, or nothing is left to run."""
+        """Run batches until none is left that a request waits for, but for those that others run already."""
         try:
-            while not request.is_answered and self._run_next():
+            while request.left and not request.error and self._run_next():
                 pass
         finally:  # else nobody would run the tower any more
             with self._lock:
@@ -172,10 +172,18 @@ class Batcher:
         if idle:
             idle.leads = True
             idle.news.set()
-        elif self._queue:
-            self._helpers.submit(self._help)
+        elif self._queue and self._call_helper():
+            return
         else:
             self._free += 1
+
+    def _call_helper(self) -> bool:
+        """Whether there is one: a machine may have no more threads to give."""
+        try:
+            self._helpers.submit(self._help)
+        except RuntimeError:
+            return False
+        return True
 
     def _run_next(self) -> bool:
         """Run a batch; gives whether there was one."""
@@ -189,17 +197,19 @@ class Batcher:
                 self._hand_over()
         began = time.monotonic()
         try:
-            vectors = iter(self._run([request.rows[place] for request, places in batch for place in places]))
+            self._answer(batch, self._run([request.rows[place] for request, places in batch for place in places]))
         except BaseException as error:
             self._fail(batch, error)
-            return True
         self._observe(sum(len(places) for _, places in batch), [began - request.came for request, _ in batch])
+        return True
+
+    def _answer(self, batch: _Batch, vectors: NDArray[np.float32]) -> None:
+        of_rows = iter(vectors)
         with self._lock:
             for request, places in batch:
-                request.vectors.update(zip(places, vectors, strict=False))
+                request.vectors.update(zip(places, of_rows, strict=False))
                 if request.is_answered:
                     request.news.set()
-        return True
 
     def _let_go(self) -> None:
         """Of those who wait, those that nobody waits for."""
@@ -267,6 +277,6 @@ class BulkBatcher:
         self._lanes.give_way()
         began = time.monotonic()
         vectors = self._batcher(rows)
-        a_row = max(time.monotonic() - began, 1e-6) * self._parallel / len(rows)
+        a_row = max(time.monotonic() - began, 1e-6) * min(self._parallel, len(rows)) / len(rows)
         self._step = min(max(1, round(STEP_S / a_row)), 2 * self._step)
         return vectors
