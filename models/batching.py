@@ -7,7 +7,7 @@ hand-over; what arrives meanwhile waits, and the first of those who wait runs th
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class Batcher:
         observe: Observe = ignore,
     ) -> None:
         self._run, self._bucket, self._largest, self._most_waiting = run, bucket, largest, most_waiting
-        self._observe = observe
+        self._observe, self.parallel = observe, parallel
         self._lock = threading.Lock()
         self._free = parallel
         """Batches that could begin now."""
@@ -247,36 +247,37 @@ class Batcher:
 
 
 class BulkBatcher:
-    """A batcher for work that nobody waits for: in steps of about `STEP_S`, each of which gives way to who is served.
+    """Batchers for work that nobody waits for: in steps of about `STEP_S`, each of which gives way to who is served.
 
     Args:
-        parallel: As many rows as one run takes in a step go in as many runs at once.
+        alone: Of a tower, while nobody was served lately.
+        beside: Of the same tower, while somebody was: it leaves cores to them.
     """
 
-    def __init__(self, batcher: Batcher, lanes: Lanes, *, parallel: int = 1) -> None:
-        self._batcher, self._lanes, self._parallel = batcher, lanes, parallel
+    def __init__(self, alone: Batcher, beside: Batcher, lanes: Lanes) -> None:
+        self._alone, self._beside, self._lanes = alone, beside, lanes
         self._step = FIRST_STEP
+        """Rows of one run."""
 
     def __call__(self, rows: Sequence[Row]) -> list[Vector]:
         """As `Batcher` does."""
-        return [vector for step in self._steps(rows) for vector in self._embed(step)]
+        vectors: list[Vector] = []
+        while len(vectors) < len(rows):
+            self._lanes.give_way()
+            vectors += self._embed(rows[len(vectors) :])
+        return vectors
 
     @property
     def waiting(self) -> int:
         """Rows that wait."""
-        return self._batcher.waiting
-
-    def _steps(self, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-        start = 0
-        while start < len(rows):
-            step = rows[start : start + self._step * self._parallel]
-            yield step
-            start += len(step)
+        return self._alone.waiting + self._beside.waiting
 
     def _embed(self, rows: Sequence[Row]) -> list[Vector]:
-        self._lanes.give_way()
+        """The first of them, as many as a step takes."""
+        batcher = self._alone if self._lanes.is_quiet else self._beside
+        rows = rows[: self._step * batcher.parallel]
         began = time.monotonic()
-        vectors = self._batcher(rows)
-        a_row = max(time.monotonic() - began, 1e-6) * min(self._parallel, len(rows)) / len(rows)
+        vectors = batcher(rows)
+        a_row = max(time.monotonic() - began, 1e-6) * min(batcher.parallel, len(rows)) / len(rows)
         self._step = min(max(1, round(STEP_S / a_row)), 2 * self._step)
         return vectors

@@ -14,6 +14,10 @@ WORK_S = 0.05
 it gets two thirds of its time. A search takes less than it waits, or is held up by others than bulk work."""
 
 
+QUIET_S = 1.0
+"""Who was served comes again within so long, more often than not."""
+
+
 class Lanes:
     """The two lanes of a process, whose cores all models and all collections share. Thread-safe.
 
@@ -24,6 +28,7 @@ class Lanes:
     def __init__(self) -> None:
         self._changes = threading.Condition()
         self._served = 0
+        self._last_served = -QUIET_S
         self._own = threading.local()
 
     @contextmanager
@@ -36,8 +41,15 @@ class Lanes:
         finally:
             with self._changes:
                 self._served -= 1
+                self._last_served = time.monotonic()
                 if not self._served:
                     self._changes.notify_all()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is served, nor was a moment ago."""
+        with self._changes:
+            return not self._served and time.monotonic() - self._last_served > QUIET_S
 
     def give_way(self) -> None:
         """Wait while anybody is served, but for no longer than is fair."""

@@ -232,7 +232,8 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     ways_given = list[int]()
     lanes = Lanes()
     monkeypatch.setattr(lanes, "give_way", lambda: ways_given.append(len(tower.batches)))
-    batcher = BulkBatcher(Batcher(run, largest=1000), lanes)
+    tower_alone = Batcher(run, largest=1000)
+    batcher = BulkBatcher(tower_alone, tower_alone, lanes)
     assert values(batcher(rows_of(*range(100)))) == list(range(100))
 
     steps = [len(batch) for batch in tower.batches]
@@ -298,4 +299,18 @@ def test_everybody_gets_his_own_rows_back(parallel: int) -> None:
     with ThreadPoolExecutor(16) as pool:
         for done in [pool.submit(ask, seed) for seed in range(16)]:
             done.result(60)
+    assert batcher.waiting == 0
+
+
+def test_bulk_rows_take_all_runs_only_while_nobody_is_served() -> None:
+    alone, beside, lanes = Tower(parallel=2), Tower(), Lanes()
+    batcher = BulkBatcher(make(alone), make(beside), lanes)
+    assert values(batcher(rows_of(*range(10)))) == list(range(10))
+    assert (sum(map(len, alone.batches)), beside.batches) == (10, [])
+
+    alone.batches.clear()
+    with lanes.first():
+        pass
+    assert values(batcher(rows_of(*range(10)))) == list(range(10))
+    assert (alone.batches, sum(map(len, beside.batches))) == ([], 10)
     assert batcher.waiting == 0

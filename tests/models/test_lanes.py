@@ -55,6 +55,19 @@ def test_who_waited_in_vain_may_work_for_a_while(monkeypatch: pytest.MonkeyPatch
     assert len(waits) == 1
 
 
+def test_it_is_quiet_when_nobody_was_served_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    lanes = Lanes()
+    assert lanes.is_quiet
+    with lanes.first():
+        now += 2 * module.QUIET_S
+        assert not lanes.is_quiet
+    assert not lanes.is_quiet
+    now += 2 * module.QUIET_S
+    assert lanes.is_quiet
+
+
 @pytest.fixture(scope="module")
 def lanes() -> Lanes:
     return Lanes()
