@@ -57,6 +57,9 @@ class Settings(BaseSettings):
         description="Embeddings of texts and pictures that are kept per model, so that what is searched for again is "
         "not embedded again; 0 keeps none.",
     )
+    thumbnail_cache_bytes: int = Field(
+        default=32 * 2**20, ge=0, description="Most bytes of thumbnails that are kept in memory; 0 keeps none."
+    )
     max_image_bytes: int = Field(default=20 * 2**20, ge=1, description="Most bytes of one encoded picture.")
     max_image_pixels: int = Field(default=50_000_000, ge=1, description="Most pixels of one decoded picture.")
     max_image_frames: int = Field(default=100, ge=1, description="Most frames of one animated picture.")

@@ -13,6 +13,7 @@ from app.memory import return_freed_memory
 from app.observation.metrics import Batches
 from app.observation.searches import Searches
 from app.settings import Settings
+from app.thumbnails import Thumbnails
 from indexer.collections import Collections
 from indexer.disk import Disk
 from indexer.fetching.fetcher import Fetcher
@@ -64,6 +65,7 @@ class Resources:
     keys: KeyRing
     audit: AuditLog
     tracing: "Tracing | None"
+    thumbnails: Thumbnails
     reporting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(REPORTS))
     explaining: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(HEAT_MAPS))
     selecting: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SELECTIONS))
@@ -150,6 +152,7 @@ def open_resources(
                     keys=keys,
                     audit=AuditLog(settings.data_dir),
                     tracing=tracing,
+                    thumbnails=Thumbnails(settings.thumbnail_cache_bytes, settings.image_limits),
                 )
             finally:
                 jobs.stop()  # before the fetcher ends what they wait for, which is no fault of their rows

@@ -1,13 +1,62 @@
-"""Small pictures for galleries."""
+"""Small pictures for galleries, of which those that were asked for last are kept."""
 
 import io
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 
 from PIL import Image
+from prometheus_client import CollectorRegistry, Counter
 
 from models.imaging import ImageLimits, decode_image
 
 QUALITY = 85
 MEDIA_TYPE = "image/jpeg"
+
+
+class Thumbnails:
+    """Makes thumbnails, and keeps those that were asked for last. Thread-safe.
+
+    Args:
+        size: Bytes of thumbnails kept; 0 keeps none.
+        limits: Of the pictures.
+    """
+
+    def __init__(self, size: int, limits: ImageLimits) -> None:
+        self.registry = CollectorRegistry()
+        self._lookups = Counter(
+            "sightline_thumbnail_lookups", "Thumbnails that were asked for.", ("result",), registry=self.registry
+        )
+        self._size, self._limits = size, limits
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, sha256: str, width: int, read: Callable[[], bytes]) -> bytes:
+        """A JPEG at most `width` pixels wide; see `make_thumbnail`.
+
+        Args:
+            sha256: Of the picture's bytes.
+            read: Gives them, if they are needed.
+        """
+        key = sha256, width
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+        self._lookups.labels("miss" if kept is None else "hit").inc()
+        if kept is not None:
+            return kept
+        made = make_thumbnail(read(), width, self._limits)
+        self._keep(key, made)
+        return made
+
+    def _keep(self, key: tuple[str, int], made: bytes) -> None:
+        with self._lock:
+            self._bytes += len(made) - len(self._kept.pop(key, b""))  # another request may have been as quick
+            self._kept[key] = made
+            while self._bytes > self._size:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
 def make_thumbnail(data: bytes, width: int, limits: ImageLimits) -> bytes:

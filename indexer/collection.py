@@ -274,13 +274,12 @@ class Collection:
         page = page[:limit]
         return [stored.item for stored in page], encode_cursor(page[-1].pk) if more else None
 
-    def image(self, id_: str) -> tuple[bytes, str, str]:
-        """The original picture: bytes, MIME type, SHA-256; raises `ItemNotFound` or `OriginalMissing`."""
-        item = self.get(id_)
+    def original(self, item: Item) -> bytes:
+        """The bytes of an item's picture; raises `OriginalMissing` where they are not stored."""
         data = self._originals.read(item.image_sha256) if item.image_sha256 else None
-        if data is None or item.image_sha256 is None:
-            raise OriginalMissing(f"item {id_!r} has no stored picture")
-        return data, item.image_type or "application/octet-stream", item.image_sha256
+        if data is None:
+            raise OriginalMissing(f"item {item.id!r} has no stored picture")
+        return data
 
     def vectors(self, id_: str) -> dict[Modality, Vector]:
         """The item's embeddings, float32 [dimension] per modality; raises `ItemNotFound`."""

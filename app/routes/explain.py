@@ -53,7 +53,7 @@ async def explain(
 def _explain(
     collection: Collection, item_id: str, body: schemas.ExplainBody, terms: tuple[Term, ...], as_png: bool
 ) -> Response:
-    picture = decode_image(collection.image(item_id)[0], collection.limits)
+    picture = decode_image(collection.original(collection.get(item_id)), collection.limits)
     with blame_pictures(body.query):
         found = collection.explain(picture, terms)
     region = collection.encoder.region(picture.size)

@@ -46,5 +46,6 @@ def readyz(resources: TheResources) -> Readiness:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 def metrics(request: Request, resources: TheResources) -> Response:
     now = sizes(resources.collections, resources.jobs.store, resources.encoders.opened, resources.settings.data_dir)
-    rendered = request.app.state.metrics.render((resources.batches.registry, resources.searches.registry), now)
+    counted = (resources.batches.registry, resources.searches.registry, resources.thumbnails.registry)
+    rendered = request.app.state.metrics.render(counted, now)
     return Response(rendered, media_type=CONTENT_TYPE_LATEST)

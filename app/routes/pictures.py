@@ -7,7 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 from app.access.scopes import GuardedRoute
 from app.dependencies import ItemId, TheCollection, TheResources
 from app.openapi import READING
-from app.thumbnails import MEDIA_TYPE, make_thumbnail
+from app.thumbnails import MEDIA_TYPE
 from indexer.errors import OriginalMissing
 
 router = APIRouter(prefix="/v1/collections/{name}/items", tags=["items"], route_class=GuardedRoute)
@@ -35,15 +35,17 @@ def get_image(
     width: Width = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    sha256 = collection.get(item_id).image_sha256
-    if sha256 is None:
+    item = collection.get(item_id)
+    if item.image_sha256 is None:
         raise OriginalMissing(f"item {item_id!r} has no picture")
-    etag = f'"{sha256}{"" if width is None else f"-{width}"}"'
+    etag = f'"{item.image_sha256}{"" if width is None else f"-{width}"}"'
     if _names(if_none_match, etag):
         return Response(status_code=304, headers=_HEADERS | {"ETag": etag})
-    data, media_type, _ = collection.image(item_id)
-    if width is not None:
-        data, media_type = make_thumbnail(data, width, resources.settings.image_limits), MEDIA_TYPE
+    if width is None:
+        data, media_type = collection.original(item), item.image_type or "application/octet-stream"
+    else:
+        data = resources.thumbnails.get(item.image_sha256, width, lambda: collection.original(item))
+        media_type = MEDIA_TYPE
     return Response(data, media_type=media_type, headers=_HEADERS | {"ETag": etag})
 
 

@@ -85,7 +85,7 @@ def take_in(client: httpx.Client, path: Path) -> dict[str, Any]:
 def contents(collection: Collection) -> list[tuple[Any, ...]]:
     """All that a collection holds, in the order of its coming; last the vectors of its pictures and its texts."""
     return [
-        (item.id, item.text, item.metadata, collection.image(item.id), *vectors(collection, item.id))
+        (item.id, item.text, item.metadata, (collection.original(item), item.image_type), *vectors(collection, item.id))
         for item in collection.items(1000)[0]
     ]
 

@@ -110,7 +110,7 @@ def test_a_deleted_item_is_gone_and_its_picture_too(collection: Collection, tmp_
     put(collection, "b", image=picture("red"))
     assert collection.delete(["a", "nothing"]) == 1
     assert find(collection, "red") == ["b"]
-    assert collection.image("b")[1] == "image/png"
+    assert collection.get("b").image_type == "image/png"
     with pytest.raises(ItemNotFound):
         collection.get("a")
     collection.delete(["b"])

@@ -85,7 +85,7 @@ def test_a_crash_before_the_commit_leaves_nothing_but_a_picture_that_the_next_tr
     collection = open_folder().get("default")
     assert found(collection) == set()
     collection.upsert([NewItem("a", image=picture("red"))])
-    assert collection.image("a")[0] == picture("red")
+    assert collection.original(collection.get("a")) == picture("red")
     assert len([path for path in (tmp_path / "data" / "originals").rglob("*") if path.is_file()]) == 1
 
 
@@ -414,7 +414,7 @@ def test_pictures_that_two_collections_share_stay_until_the_last_is_gone(open_fo
     for name in ("default", "shop"):
         collections.get(name).upsert([NewItem("a", image=picture("red"))])
     collections.delete("shop")
-    assert collections.get("default").image("a")[0] == picture("red")
+    assert collections.get("default").original(collections.get("default").get("a")) == picture("red")
 
 
 def test_a_catalogue_of_another_version_is_refused_and_left_alone(open_folder: Open, tmp_path: Path) -> None:

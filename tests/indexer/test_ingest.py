@@ -100,7 +100,7 @@ def test_a_picture_that_cannot_be_had_again_is_not_lost(collection: Collection) 
     item = collection.get("1")
     assert (item.text, item.modalities) == ("a red shoe of leather", ("image", "text"))
     assert (collection.vectors("1")["image"] == before).all()
-    assert collection.image("1")[0] == picture("red")
+    assert collection.original(collection.get("1")) == picture("red")
     assert run(collection, [row(1, "gone", "a red shoe of leather")]).counts == {"unchanged": 1, "warnings": 1}
     assert run(collection, [row(1, None, "a red shoe of leather")]).counts == {"updated": 1}
     assert collection.get("1").modalities == ("text",)

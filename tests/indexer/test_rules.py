@@ -292,7 +292,7 @@ def test_a_rejected_change_leaves_the_item_and_its_flags_as_they_were(collection
 
     assert isinstance(rejected, Failed)
     assert collection.get("a").text == "blue"
-    assert collection.image("a")[0] == picture("green")
+    assert collection.original(collection.get("a")) == picture("green")
     assert flagged(collection) == [("a", "red", "reject"), ("a", "blue", "flag")]
     assert told(put(collection, text="blue", image=picture("green"))) == ["blue"]
     put(collection, text="green")

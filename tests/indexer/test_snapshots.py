@@ -60,14 +60,14 @@ def check_equal(before: dict[str, Any], collection: Collection) -> None:
     assert {item.id for item in items} == set(before)
     for id_, (item, vectors, image) in before.items():
         assert collection.get(id_) == item
-        assert collection.image(id_)[0] == image
+        assert collection.original(collection.get(id_)) == image
         assert all(np.array_equal(vector, vectors[name]) for name, vector in collection.vectors(id_).items())
     assert collection.verify() == []
 
 
 def contents(collection: Collection) -> dict[str, Any]:
     items, _ = collection.items(10_000)
-    return {item.id: (item, collection.vectors(item.id), collection.image(item.id)[0]) for item in items}
+    return {item.id: (item, collection.vectors(item.id), collection.original(item)) for item in items}
 
 
 def files(folder: Path) -> set[str]:
@@ -188,7 +188,7 @@ def test_a_snapshot_while_items_come_and_go_is_whole(
             with restored(tmp_path, encoder) as collection:
                 assert (collection.unusable, collection.verify()) == ([], [])
                 for id_, number in acknowledged.items():
-                    assert collection.image(id_)[0] == thing(number).image
+                    assert collection.original(collection.get(id_)) == thing(number).image
                     assert np.array_equal(collection.vectors(id_)["image"], filled.vectors(id_)["image"])
                 for id_, (item, _, image) in contents(collection).items():
                     assert image, (attempt, id_, item)
