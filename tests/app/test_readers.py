@@ -1,14 +1,17 @@
 """A reader beside its writer, both in this process: what it answers itself, and what it sends on."""
 
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -17,6 +20,7 @@ from starlette.types import ASGIApp
 
 from app.access.scopes import SCOPES
 from app.cli.serve import address, listen
+from app.readers import group
 from app.readers.following import Following
 from app.readers.forwarding import Forward
 from app.readers.process import answering
@@ -332,3 +336,24 @@ def test_a_reader_that_cannot_follow_answers_nothing_but_that_it_lives(
     for path in ("/readyz", f"{ITEMS}/a"):
         answer = reader.get(path)
         assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
+
+
+def test_readers_that_end_again_and_again_are_started_ever_less_often(
+    settings: Settings, writer_socket: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, write = os.pipe()
+    os.close(write)
+    ended = Mock(sentinel=read, exitcode=1)  # a process takes a second to start
+    ended.is_alive.return_value = False
+    monkeypatch.setattr(group.Readers, "_start", lambda _: ended)
+    monkeypatch.setattr(group, "LOOK_S", 0.01)
+    settings = settings.model_copy(update={"workers": 1})
+
+    with listen(settings) as listener, group.Readers(settings, listener, writer_socket.parent, access_log=False):
+        time.sleep(1)
+
+    os.close(read)
+    times = [record.created for record in caplog.records if "ended with exit code 1" in record.message]
+    rests = [after - before for before, after in pairwise(times)]
+    assert 2 <= len(rests) <= 7
+    assert all(rest >= 0.02 * 2**turn for turn, rest in enumerate(rests))
