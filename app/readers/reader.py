@@ -44,9 +44,11 @@ class Reader:
             await self._live(scope, receive, send)
         elif scope["path"] == "/healthz":
             await self._app(scope, receive, send)
+        elif not is_read(scope) and scope["path"] != "/readyz":
+            await self._send_on(scope, receive, send)
         elif not await self._is_up_to_date():
             behind = NotReady("this reader cannot read what was written; the server's log says why")
-            await refusal(behind)(scope, receive, send)
+            await RequestId(refusal(behind))(scope, receive, send)
         else:
             answers = is_read(scope) and not self._is_bridged(scope)
             await (self._app if answers else self._send_on)(scope, receive, send)

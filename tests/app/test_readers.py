@@ -1,5 +1,6 @@
 """A reader beside its writer, both in this process: what it answers itself, and what it sends on."""
 
+import asyncio
 import json
 import os
 import socket
@@ -334,8 +335,22 @@ def test_a_reader_that_cannot_follow_answers_nothing_but_that_it_lives(
     monkeypatch.setattr(Following, "catch_up", fail)
     assert reader.get("/healthz").status_code == 200
     for path in ("/readyz", f"{ITEMS}/a"):
-        answer = reader.get(path)
+        answer = reader.get(path, headers={"X-Request-ID": "one"})
         assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
+        assert answer.headers["x-request-id"] == "one"
+
+
+def test_what_the_writer_answers_does_not_wait_for_the_reader(
+    reader: httpx.Client, writer: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.put("/v1/collections/shoes", json={}).raise_for_status()
+
+    async def wait(_: Following) -> None:
+        await asyncio.sleep(60)  # as a model may take to be opened
+
+    monkeypatch.setattr(Following, "catch_up", wait)
+    assert reader.put(f"{ITEMS}/a", json={"text": "red"}, timeout=10).status_code == 201
+    assert reader.get("/v1/jobs", timeout=10).status_code == 200
 
 
 def test_readers_that_end_again_and_again_are_started_ever_less_often(
