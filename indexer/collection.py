@@ -65,6 +65,8 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
+DELETED_AT_ONCE = 800
+"""Items of many: with the vectors of two generations they are few enough for `indexer.stores.changes` to name them."""
 RECENT_QUERIES = 100
 """Kept to compare models by."""
 
@@ -246,7 +248,7 @@ class Collection:
     def delete_matching(self, filter_: Filter) -> int:
         """Remove the items that match now and still do when their turn comes; returns how many they were."""
         pks = self._columns.select(filter_).items.pks.tolist()
-        return sum(self.delete(partial(self._still_matching, chunk, filter_)) for chunk in chunks(pks))
+        return sum(self.delete(partial(self._still_matching, chunk, filter_)) for chunk in chunks(pks, DELETED_AT_ONCE))
 
     # Reading
 

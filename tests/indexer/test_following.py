@@ -263,6 +263,20 @@ def test_what_it_could_not_take_over_it_reads_anew(
     assert_follows(reader, writer)
 
 
+def test_many_items_that_are_deleted_by_a_filter_are_not_too_much_at_a_time(
+    reader: Collections, writer: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = writer.get("default")
+    for first in range(0, 3000, 1000):
+        collection.upsert(things(first, first + 1000))
+    reader.follow()
+    monkeypatch.setattr(Collection, "_read_anew", lambda _: pytest.fail("it was read anew"))
+
+    assert collection.delete_matching(parse_filter({"n": {"$gte": 10}})) == 2990
+
+    assert_follows(reader, writer)
+
+
 def test_it_follows_while_the_writer_writes_and_compacts(reader: Collections, writer: Collections) -> None:
     collection, rng, ended = writer.get("default"), np.random.default_rng(0), threading.Event()
 
