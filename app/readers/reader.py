@@ -23,7 +23,7 @@ _READS = re.compile(
     re.DOTALL,
 )
 """What readers answer themselves. Of the rest, some reads what only the writer has: jobs, reports, metrics, models."""
-_SEARCHED = re.compile("/v1/collections/([^/]+)/search")
+_SEARCHED = re.compile("/v1/collections/([^/]+)/search|/knn-service")
 
 
 class Reader:
@@ -57,7 +57,9 @@ class Reader:
         if not self._following.bridged:
             return False
         found = _SEARCHED.match(_path(scope))
-        return found is not None and unquote(found[1]) in self._following.bridged
+        if found is None:
+            return False
+        return found[1] is None or unquote(found[1]) in self._following.bridged  # else its body names the collection
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         keeping_up = asyncio.create_task(self._following.keep_up())

@@ -201,6 +201,7 @@ def test_a_generation_answers_as_soon_as_it_is_active(reader: httpx.Client) -> N
         assert (answer["generation"], [hit["id"] for hit in answer["hits"]]) == (number, ["dress"])
 
 
+@pytest.mark.parametrize("settings", [{"clip_retrieval": True}], indirect=True)
 def test_while_the_writer_bridges_two_models_it_embeds_the_texts(
     reader: httpx.Client, new: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,11 +218,14 @@ def test_while_the_writer_bridges_two_models_it_embeds_the_texts(
     assert bridged.wait(20)
     before = new.encoded_texts
     while_it_runs = reader.post(SEARCH, json={"query": "blue"}).json()
+    of_clip_retrieval = {"text": "green", "modality": "text", "num_images": 1, "indice_name": "default"}
+    reader.post("/knn-service", json=of_clip_retrieval).raise_for_status()
+    embedded = new.encoded_texts - before
     go_on.set()
     with reader.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
         events.read()
 
-    assert (while_it_runs["generation"], while_it_runs["bridged"], new.encoded_texts) == (1, True, before + 1)
+    assert (while_it_runs["generation"], while_it_runs["bridged"], embedded) == (1, True, 2)
     assert reader.post(SEARCH, json={"query": "blue"}).json()["generation"] == 2
 
 
