@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from app.access.scopes import SCOPES
 from app.cli.serve import address, listen
 from app.readers import group
+from app.readers.accepting import SharingServer
 from app.readers.following import Following
 from app.readers.forwarding import Forward
 from app.readers.process import answering
@@ -376,3 +377,16 @@ def test_readers_that_end_again_and_again_are_started_ever_less_often(
     rests = [after - before for before, after in pairwise(times)]
     assert 2 <= len(rests) <= 7
     assert all(rest >= 0.02 * 2**turn for turn, rest in enumerate(rests))
+
+
+def test_readers_accept_on_a_unix_socket_of_systemd_s(writer_socket: Path, settings: Settings) -> None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(writer_socket))
+    listener.listen()
+    server = SharingServer(configure(compose_app(settings, nullcontext), settings))  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(writer_socket)), base_url="http://127.0.0.1") as client:
+        assert client.get("/healthz").status_code == 200
+    server.should_exit = True
+    thread.join()
