@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.access.scopes import SCOPES
-from app.cli.serve import address, listen
+from app.cli.console import CommandFailed
+from app.cli.serve import address, listen, shared_folder
 from app.readers import group
 from app.readers.accepting import SharingServer
 from app.readers.following import Following
@@ -390,3 +392,19 @@ def test_readers_accept_on_a_unix_socket_of_systemd_s(writer_socket: Path, setti
         assert client.get("/healthz").status_code == 200
     server.should_exit = True
     thread.join()
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    with (
+        pytest.raises(CommandFailed, match="TMPDIR"),
+        shared_folder(settings.model_copy(update={"workers": 1})),
+    ):
+        pass
+
+    assert not list(folder.iterdir())
