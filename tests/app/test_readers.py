@@ -315,6 +315,18 @@ def test_the_writer_is_told_when_a_client_goes_away(
     assert left.wait(20)
 
 
+def test_a_client_that_goes_away_amid_its_body_is_no_fault_of_the_server(
+    reader: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection((reader.base_url.host, reader.base_url.port or 0)) as connection:
+        connection.sendall(head(50) + b'{"text":')
+    until = time.monotonic() + 20
+    while '"request-abandoned"} 1.0' not in reader.get("/metrics").text:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_what_cannot_be_sent_on_is_no_request(reader: httpx.Client) -> None:
     with socket.create_connection((reader.base_url.host, reader.base_url.port or 0)) as connection:
         connection.sendall(b"GET /v1/jobs/\xc3\xa4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
