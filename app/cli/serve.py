@@ -184,7 +184,8 @@ def run_server(
         if folder:
             readers = stack.enter_context(Readers(settings, listener, folder, open_encoder, access_log=access_log))
         config = configure(app, settings, behind_readers=readers is not None)
-        server = Server(config, resources.jobs.stop, settings.shutdown_delay_s, readers.end if readers else None)
+        ends = (readers.end, readers.kill) if readers else ()
+        server = Server(config, resources.jobs.stop, settings.shutdown_delay_s, *ends)
         set_aside()
         err.print(f"Sightline serves {address(listener)}", highlight=False)
         _tell_who_may_come(settings)
