@@ -33,7 +33,7 @@ from app.schemas.problem import FieldError, Location, Problem
 from indexer import errors as indexer_errors
 from indexer.errors import IndexerError
 from models import errors as model_errors
-from models.errors import ImageError, ModelError
+from models.errors import ImageError, ModelError, RequestAbandoned
 
 logger = logging.getLogger("sightline")
 
@@ -258,6 +258,11 @@ async def answer_error(request: Request, error: Exception) -> JSONResponse:
     if problem.status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     return ProblemResponse(problem, getattr(error, "headers", None) or _HEADERS.get(problem.status))
+
+
+async def answer_departure(request: Request, error: Exception) -> JSONResponse:
+    """Exception handler for a body that breaks off as its client went away; nobody reads it, logs and metrics do."""
+    return ProblemResponse(problem_of(RequestAbandoned("the client went away before all of the request had come")))
 
 
 def refusal(error: RequestError) -> JSONResponse:

@@ -10,13 +10,21 @@ from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 
 from app import middleware
 from app.access.gate import Gate
 from app.access.kept import InFile, Kept
 from app.departures import NoticeDepartures
 from app.encoders import OpenEncoder
-from app.errors import FieldFault, RequestError, answer_error, answer_http_exception, answer_validation_error
+from app.errors import (
+    FieldFault,
+    RequestError,
+    answer_departure,
+    answer_error,
+    answer_http_exception,
+    answer_validation_error,
+)
 from app.observation.metrics import Metrics
 from app.openapi import SightlineAPI
 from app.routes import (
@@ -101,6 +109,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer_error)
     app.add_exception_handler(RequestValidationError, answer_validation_error)
     app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(ClientDisconnect, answer_departure)
 
 
 def _add_middleware(app: FastAPI, settings: Settings, kept: Kept | None) -> None:

@@ -20,6 +20,7 @@ class Server(uvicorn.Server):
         on_stop: Called first.
         delay_s: For so long it then takes requests, as others must notice that it stops before they send no more.
         drain: Then called in a thread, while requests are still taken; returns when the last ones that matter are here.
+        hurry: Called by a second Ctrl-C, so that `drain` returns at once.
     """
 
     def __init__(
@@ -28,9 +29,11 @@ class Server(uvicorn.Server):
         on_stop: Callable[[], None],
         delay_s: float = 0,
         drain: Callable[[], None] | None = None,
+        hurry: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(config)
-        self._on_stop, self._delay_s, self._drain, self._hurried = on_stop, delay_s, drain, False
+        self._on_stop, self._delay_s, self._drain, self._hurry = on_stop, delay_s, drain, hurry
+        self._hurried = False
 
     def stop(self) -> None:
         """Stop at once: nobody needs to be told before."""
@@ -50,6 +53,8 @@ class Server(uvicorn.Server):
         """A second signal waits for nobody; see `uvicorn.Server`."""
         self._hurried = self.should_exit
         super().handle_exit(sig, frame)
+        if self.force_exit and self._hurry:
+            self._hurry()
 
 
 def configure(app: ASGIApp, settings: Settings, *, behind_readers: bool = False) -> uvicorn.Config:

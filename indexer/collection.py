@@ -30,7 +30,7 @@ from indexer.search.filters import Filter
 from indexer.search.fusion import mean_vector
 from indexer.search.searcher import fits
 from indexer.stores.catalogue import Catalogue, CollectionRow, StoredItem, to_float16
-from indexer.stores.changes import FellBehind
+from indexer.stores.changes import NOWHERE, FellBehind
 from indexer.stores.database import Database, chunks
 from indexer.stores.generations import GenerationStore
 from indexer.stores.originals import Originals
@@ -65,6 +65,8 @@ log = logging.getLogger(__name__)
 NEAR_DUPLICATE = 0.98
 """Cosine of two image vectors from which their pictures count as near duplicates."""
 MAX_DUPLICATES = 5
+DELETED_AT_ONCE = 800
+"""Items of many: with the vectors of two generations they are few enough for `indexer.stores.changes` to name them."""
 RECENT_QUERIES = 100
 """Kept to compare models by."""
 
@@ -246,7 +248,7 @@ class Collection:
     def delete_matching(self, filter_: Filter) -> int:
         """Remove the items that match now and still do when their turn comes; returns how many they were."""
         pks = self._columns.select(filter_).items.pks.tolist()
-        return sum(self.delete(partial(self._still_matching, chunk, filter_)) for chunk in chunks(pks))
+        return sum(self.delete(partial(self._still_matching, chunk, filter_)) for chunk in chunks(pks, DELETED_AT_ONCE))
 
     # Reading
 
@@ -369,12 +371,14 @@ class Collection:
                 return False
             try:
                 last_seqs = {one.pk: one.last_seqs for one in self.generations.open}
-                self._position, written = self._catalogue.written_since(self.pk, self._position, last_seqs)
+                position, written = self._catalogue.written_since(self.pk, self._position, last_seqs)
             except FellBehind:
                 self._read_anew()
                 return True
             if written:
+                self._position = NOWHERE  # until all of it is taken over: what was not is in no index and no column
                 self._take_over(written)
+            self._position = position
             return False
 
     def renew(self) -> None:
@@ -384,10 +388,12 @@ class Collection:
                 index.renew()
 
     def _read_anew(self) -> None:
-        self._position, self._count = self._catalogue.mark(self.pk)
+        self._position = NOWHERE
+        position, self._count = self._catalogue.mark(self.pk)
         self._columns.clear()
         for index in self._open_indexes():
             index.reload()
+        self._position = position
 
     # Trust
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """See `app.observation.metrics.SHARED`."""
+_LONGEST_PATH = 90
+"""Bytes of a folder's path in which a socket has a name of up to 10: macOS allows 103 in all, Linux 107."""
 
 
 def serve(
@@ -138,6 +140,8 @@ def shared_folder(settings: "Settings") -> Iterator[Path | None]:
         yield None
         return
     with TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as name:
+        if len(os.fsencode(name)) > _LONGEST_PATH:
+            raise CommandFailed(f"the path {Path(name).parent} is too long for a socket; let TMPDIR name a shorter one")
         os.environ[_METRICS] = name
         try:
             yield Path(name)
@@ -180,7 +184,8 @@ def run_server(
         if folder:
             readers = stack.enter_context(Readers(settings, listener, folder, open_encoder, access_log=access_log))
         config = configure(app, settings, behind_readers=readers is not None)
-        server = Server(config, resources.jobs.stop, settings.shutdown_delay_s, readers.end if readers else None)
+        ends = (readers.end, readers.kill) if readers else ()
+        server = Server(config, resources.jobs.stop, settings.shutdown_delay_s, *ends)
         set_aside()
         err.print(f"Sightline serves {address(listener)}", highlight=False)
         _tell_who_may_come(settings)

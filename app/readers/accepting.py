@@ -32,7 +32,8 @@ class SharingServer(uvicorn.Server):
         while True:
             try:
                 connection, _ = await loop.sock_accept(listener)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if listener.family != socket.AF_UNIX:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 await loop.connect_accepted_socket(self._protocol, connection)
             except OSError:  # the client has gone already, or there are too many files open
                 await asyncio.sleep(LONGEST_PAUSE_S)

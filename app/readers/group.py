@@ -22,6 +22,8 @@ log = logging.getLogger("sightline")
 
 LOOK_S = 0.5
 """Between two looks whether all readers live."""
+LONGEST_REST_S = 30.0
+"""Before others are started in the place of those that end again and again: a start takes seconds of all cores."""
 SPARE_S = 5.0
 """For a reader to end beyond the time that its requests get."""
 
@@ -78,23 +80,34 @@ class Readers:
                 process.join()
         self._listener.close()
 
+    def kill(self) -> None:
+        """End them whatever they do; beside `end`, which then returns at once."""
+        self._ending.set()
+        for process in self._processes:
+            process.kill()
+
     def _watch(self) -> None:
-        while not self._ending.wait(LOOK_S):
+        rest_s, ended_at = LOOK_S, time.monotonic()
+        while not self._ending.wait(rest_s):
             wait([process.sentinel for process in self._processes], timeout=LOOK_S)
             with self._lock:
-                if not self._ending.is_set():
-                    self._replace()
+                any_ended = not self._ending.is_set() and self._replace()
+            if any_ended:
+                rest_s, ended_at = min(2 * rest_s, LONGEST_REST_S), time.monotonic()
+            elif time.monotonic() - ended_at > 2 * LONGEST_REST_S:
+                rest_s = LOOK_S
 
-    def _replace(self) -> None:
-        """Start others in the place of those that ended; where there is no room for one, it is tried again."""
-        for place, process in enumerate(self._processes):
-            if process.is_alive():
-                continue
+    def _replace(self) -> bool:
+        """Start others in the place of those that ended, if any did; where there is no room, it is tried again."""
+        ended = [place for place, process in enumerate(self._processes) if not process.is_alive()]
+        for place in ended:
+            process = self._processes[place]
             log.error("reader %s ended with exit code %s; another takes its place", process.pid, process.exitcode)
             try:
                 self._processes[place] = self._start()
             except OSError as error:
                 log.error("no reader can be started: %s", error)
+        return bool(ended)
 
     def _start(self) -> SpawnProcess:
         process = self._context.Process(target=run_reader, args=self._arguments, name="reader", daemon=True)

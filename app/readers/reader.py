@@ -23,7 +23,7 @@ _READS = re.compile(
     re.DOTALL,
 )
 """What readers answer themselves. Of the rest, some reads what only the writer has: jobs, reports, metrics, models."""
-_SEARCHED = re.compile("/v1/collections/([^/]+)/search")
+_SEARCHED = re.compile("/v1/collections/([^/]+)/search|/knn-service")
 
 
 class Reader:
@@ -44,9 +44,11 @@ class Reader:
             await self._live(scope, receive, send)
         elif scope["path"] == "/healthz":
             await self._app(scope, receive, send)
+        elif not is_read(scope) and scope["path"] != "/readyz":
+            await self._send_on(scope, receive, send)
         elif not await self._is_up_to_date():
             behind = NotReady("this reader cannot read what was written; the server's log says why")
-            await refusal(behind)(scope, receive, send)
+            await RequestId(refusal(behind))(scope, receive, send)
         else:
             answers = is_read(scope) and not self._is_bridged(scope)
             await (self._app if answers else self._send_on)(scope, receive, send)
@@ -55,7 +57,9 @@ class Reader:
         if not self._following.bridged:
             return False
         found = _SEARCHED.match(_path(scope))
-        return found is not None and unquote(found[1]) in self._following.bridged
+        if found is None:
+            return False
+        return found[1] is None or unquote(found[1]) in self._following.bridged  # else its body names the collection
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         keeping_up = asyncio.create_task(self._following.keep_up())

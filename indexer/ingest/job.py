@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
+from indexer.collection import DELETED_AT_ONCE
 from indexer.errors import DeletesUnconfirmed, SourceChanged, SourceInvalid, StorageUnavailable
 from indexer.ingest.locations import Locations, Place
 from indexer.ingest.pipeline import LoadImage, ingest
@@ -22,8 +23,6 @@ KIND = "ingest"
 
 FREE_DELETES = 0.1
 """Share of a collection that a sync may delete without being told how many."""
-
-DELETE_CHUNK = 1000
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,8 @@ def _delete_chunk(run: Run, position: int, after: str) -> str | None:
     ids: list[str] = []
 
     def unnamed() -> list[str]:
-        ids.extend(run.store.unnamed(run.job, after, DELETE_CHUNK))  # an item that is stored just now is not among them
+        # An item that is stored just now is not among them.
+        ids.extend(run.store.unnamed(run.job, after, DELETED_AT_ONCE))
         return ids
 
     run.collection.delete(unnamed, lambda connection: _note(run, connection, position, len(ids), started))

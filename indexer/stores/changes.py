@@ -21,6 +21,10 @@ MOST_ADDED = 16_384
 """Vectors of one index that are taken over at once; with more, it is better opened anew."""
 
 
+NOWHERE = -1
+"""The position in the log of whoever has to read everything anew."""
+
+
 class FellBehind(Exception):
     """The log does not tell all that was written since."""
 

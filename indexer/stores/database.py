@@ -405,10 +405,10 @@ def _is_read_only(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_READONLY
 
 
-def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut values into parts that each fit into one IN list."""
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
+def chunks(values: Sequence[Any], size: int = _CHUNK) -> Iterator[Sequence[Any]]:
+    """Cut values into parts that each fit into one IN list, or are smaller."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 def _open_engine(path: Path, *, read_only: bool) -> Engine:

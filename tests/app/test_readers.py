@@ -1,14 +1,19 @@
 """A reader beside its writer, both in this process: what it answers itself, and what it sends on."""
 
+import asyncio
 import json
+import os
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -16,7 +21,10 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.access.scopes import SCOPES
-from app.cli.serve import address, listen
+from app.cli.console import CommandFailed
+from app.cli.serve import address, listen, shared_folder
+from app.readers import group
+from app.readers.accepting import SharingServer
 from app.readers.following import Following
 from app.readers.forwarding import Forward
 from app.readers.process import answering
@@ -196,6 +204,7 @@ def test_a_generation_answers_as_soon_as_it_is_active(reader: httpx.Client) -> N
         assert (answer["generation"], [hit["id"] for hit in answer["hits"]]) == (number, ["dress"])
 
 
+@pytest.mark.parametrize("settings", [{"clip_retrieval": True}], indirect=True)
 def test_while_the_writer_bridges_two_models_it_embeds_the_texts(
     reader: httpx.Client, new: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,11 +221,14 @@ def test_while_the_writer_bridges_two_models_it_embeds_the_texts(
     assert bridged.wait(20)
     before = new.encoded_texts
     while_it_runs = reader.post(SEARCH, json={"query": "blue"}).json()
+    of_clip_retrieval = {"text": "green", "modality": "text", "num_images": 1, "indice_name": "default"}
+    reader.post("/knn-service", json=of_clip_retrieval).raise_for_status()
+    embedded = new.encoded_texts - before
     go_on.set()
     with reader.stream("GET", f"/v1/jobs/{job['id']}/events") as events:
         events.read()
 
-    assert (while_it_runs["generation"], while_it_runs["bridged"], new.encoded_texts) == (1, True, before + 1)
+    assert (while_it_runs["generation"], while_it_runs["bridged"], embedded) == (1, True, 2)
     assert reader.post(SEARCH, json={"query": "blue"}).json()["generation"] == 2
 
 
@@ -303,6 +315,18 @@ def test_the_writer_is_told_when_a_client_goes_away(
     assert left.wait(20)
 
 
+def test_a_client_that_goes_away_amid_its_body_is_no_fault_of_the_server(
+    reader: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_connection((reader.base_url.host, reader.base_url.port or 0)) as connection:
+        connection.sendall(head(50) + b'{"text":')
+    until = time.monotonic() + 20
+    while '"request-abandoned"} 1.0' not in reader.get("/metrics").text:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_what_cannot_be_sent_on_is_no_request(reader: httpx.Client) -> None:
     with socket.create_connection((reader.base_url.host, reader.base_url.port or 0)) as connection:
         connection.sendall(b"GET /v1/jobs/\xc3\xa4 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -330,5 +354,69 @@ def test_a_reader_that_cannot_follow_answers_nothing_but_that_it_lives(
     monkeypatch.setattr(Following, "catch_up", fail)
     assert reader.get("/healthz").status_code == 200
     for path in ("/readyz", f"{ITEMS}/a"):
-        answer = reader.get(path)
+        answer = reader.get(path, headers={"X-Request-ID": "one"})
         assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
+        assert answer.headers["x-request-id"] == "one"
+
+
+def test_what_the_writer_answers_does_not_wait_for_the_reader(
+    reader: httpx.Client, writer: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer.put("/v1/collections/shoes", json={}).raise_for_status()
+
+    async def wait(_: Following) -> None:
+        await asyncio.sleep(60)  # as a model may take to be opened
+
+    monkeypatch.setattr(Following, "catch_up", wait)
+    assert reader.put(f"{ITEMS}/a", json={"text": "red"}, timeout=10).status_code == 201
+    assert reader.get("/v1/jobs", timeout=10).status_code == 200
+
+
+def test_readers_that_end_again_and_again_are_started_ever_less_often(
+    settings: Settings, writer_socket: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, write = os.pipe()
+    os.close(write)
+    ended = Mock(sentinel=read, exitcode=1)  # a process takes a second to start
+    ended.is_alive.return_value = False
+    monkeypatch.setattr(group.Readers, "_start", lambda _: ended)
+    monkeypatch.setattr(group, "LOOK_S", 0.01)
+    settings = settings.model_copy(update={"workers": 1})
+
+    with listen(settings) as listener, group.Readers(settings, listener, writer_socket.parent, access_log=False):
+        time.sleep(1)
+
+    os.close(read)
+    times = [record.created for record in caplog.records if "ended with exit code 1" in record.message]
+    rests = [after - before for before, after in pairwise(times)]
+    assert 2 <= len(rests) <= 7
+    assert all(rest >= 0.02 * 2**turn for turn, rest in enumerate(rests))
+
+
+def test_readers_accept_on_a_unix_socket_of_systemd_s(writer_socket: Path, settings: Settings) -> None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(writer_socket))
+    listener.listen()
+    server = SharingServer(configure(compose_app(settings, nullcontext), settings))  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(writer_socket)), base_url="http://127.0.0.1") as client:
+        assert client.get("/healthz").status_code == 200
+    server.should_exit = True
+    thread.join()
+
+
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    with (
+        pytest.raises(CommandFailed, match="TMPDIR"),
+        shared_folder(settings.model_copy(update={"workers": 1})),
+    ):
+        pass
+
+    assert not list(folder.iterdir())

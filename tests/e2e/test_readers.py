@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,20 @@ def test_it_ends_in_good_order(number: signal.Signals, server: Server) -> None:
 
     assert not any(map(is_alive, alive))
     assert "Traceback" not in server.log.read_text()
+
+
+def test_a_second_signal_waits_for_no_reader(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "sightline.toml").write_text("shutdown_timeout_s = 600\nbody_timeout_s = 600\n")
+    server = start("--workers", 1)
+    url = httpx.URL(server.url)
+    wait_for(lambda: readers(server))
+    with socket.create_connection((url.host, url.port or 0)) as connection:
+        head = f"PUT {ITEMS}/a HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", "Content-Length: 50"
+        connection.sendall("\r\n".join((*head, "", "{")).encode())
+        time.sleep(1)  # so that it is being answered
+        server.process.send_signal(signal.SIGINT)
+        wait_for(lambda: server.log.read_text().count("Shutting down"))
+        assert server.stop(signal.SIGINT) == 0
 
 
 def test_when_the_writer_is_killed_its_readers_end_and_nothing_is_lost(start: Start, server: Server) -> None:

@@ -11,6 +11,7 @@ from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import CollectionNotFound, DataFolderInUse, StorageUnavailable
 from indexer.index import vector_index
+from indexer.index.vector_index import VectorIndex
 from indexer.search.filters import parse_filter
 from indexer.stores import changes
 from indexer.stores.database import CATALOGUE
@@ -236,6 +237,43 @@ def test_generations_are_filled_tried_activated_and_dropped(
 
     collection.upsert(things(5, 8))
     collection.generations.drop(1)
+    assert_follows(reader, writer)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_what_it_could_not_take_over_it_reads_anew(
+    is_large: bool, reader: Collections, writer: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = writer.get("default")
+    collection.upsert([NewItem(f"thing-{n}", text=f"thing {n}", image=picture("red")) for n in range(5)])
+    assert_follows(reader, writer)
+
+    def fail(*_: object) -> None:
+        raise OSError("too many open files")
+
+    if is_large:
+        monkeypatch.setattr(changes, "MOST_NAMED", 0)
+    collection.delete(["thing-1"])
+    with monkeypatch.context() as broken:
+        broken.setattr(VectorIndex, "apply", fail)
+        broken.setattr(VectorIndex, "reload", fail)
+        with pytest.raises(OSError, match="too many"):
+            reader.follow()
+
+    assert_follows(reader, writer)
+
+
+def test_many_items_that_are_deleted_by_a_filter_are_not_too_much_at_a_time(
+    reader: Collections, writer: Collections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = writer.get("default")
+    for first in range(0, 3000, 1000):
+        collection.upsert(things(first, first + 1000))
+    reader.follow()
+    monkeypatch.setattr(Collection, "_read_anew", lambda _: pytest.fail("it was read anew"))
+
+    assert collection.delete_matching(parse_filter({"n": {"$gte": 10}})) == 2990
+
     assert_follows(reader, writer)
 
 

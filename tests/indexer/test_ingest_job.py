@@ -215,7 +215,7 @@ def test_a_sync_that_goes_on_after_a_restart_knows_the_rows_before_it(shop: Shop
 
 
 def test_a_sync_goes_on_with_its_deletes_after_a_restart(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest_job, "DELETE_CHUNK", 2)
+    monkeypatch.setattr(ingest_job, "DELETED_AT_ONCE", 2)
     shop.run(texts(1, 20))
     shop.write(texts(1, 10))
     delete = Collection.delete
