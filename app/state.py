@@ -1,7 +1,7 @@
 """What a running server holds."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +11,8 @@ from app.access.audit import AuditLog
 from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
 from app.observation.metrics import Batches
-from app.observation.searches import Searches
+from app.observation.searches import ObserveSearches, Searches
+from app.searching import Searching
 from app.settings import Settings
 from app.thumbnails import Thumbnails
 from indexer.collections import Collections
@@ -29,7 +30,6 @@ from indexer.reembed.job import ReembedJob
 from indexer.rules.webhooks import Webhooks
 from indexer.stores.keys import KeyRing
 from indexer.stores.url_versions import UrlVersions
-from indexer.types import ObserveSearches
 from models.lanes import Lanes
 from models.sessions import usable_cores
 from models.store import ModelStore
@@ -55,6 +55,7 @@ class Resources:
     store: ModelStore
     batches: Batches
     searches: Searches
+    searching: Searching
     encoders: Encoders
     open_encoder: OpenEncoder
     collections: Collections
@@ -94,7 +95,7 @@ def open_resources(
     store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
     searches, disk = Searches(settings.slow_search_ms), Disk(settings.data_dir, settings.min_free_bytes)
     # All readers together embed on the cores that one process would.
-    cores = max(1, usable_cores() // max(1, settings.workers)) if read_only else None
+    cores = max(1, usable_cores() // max(1, settings.workers)) if read_only else usable_cores()
     encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup, cores=cores)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start
@@ -111,7 +112,6 @@ def open_resources(
             settings.model,
             hardware,
             lanes,
-            _both(searches.observe, tracing.observe) if tracing else searches.observe,
             disk,
             read_only=read_only,
         ) as collections,
@@ -130,11 +130,13 @@ def open_resources(
         if not read_only:
             reembed.sweep(jobs.store.begun(REEMBED))
             locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
+        observe = _both(searches.observe, tracing.observe) if tracing else searches.observe
         with (
             KeyRing(collections.database) as keys,
             nullcontext() if read_only else Webhooks(collections.database, fetcher.post),
             nullcontext() if read_only else jobs,
             fetcher,
+            closing(Searching(observe, cores)) as searching,
         ):
             try:
                 yield Resources(
@@ -142,6 +144,7 @@ def open_resources(
                     store=store,
                     batches=batches,
                     searches=searches,
+                    searching=searching,
                     encoders=encoders,
                     open_encoder=encoder_of,
                     collections=collections,

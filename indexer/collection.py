@@ -45,7 +45,6 @@ from indexer.types import (
     Item,
     Modality,
     NewItem,
-    ObserveSearches,
     Outcome,
     Representative,
     SearchOutcome,
@@ -85,10 +84,9 @@ class Collection:
         limits: ImageLimits,
         hardware: Hardware,
         lanes: Lanes,
-        observe: ObserveSearches,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
-        self._lanes, self._observe = lanes, observe
+        self._lanes = lanes
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._closed = threading.Event()
@@ -321,9 +319,7 @@ class Collection:
         with self._lanes.first():
             for generation, places in asked.items():
                 together = [requests[place] for place in places]
-                found = generation.search_batch(together)
-                self._observe(self.name, together, found)
-                outcomes.update(zip(places, found, strict=True))
+                outcomes.update(zip(places, generation.search_batch(together), strict=True))
         return [outcomes[place] for place in range(len(requests))]
 
     def explain(self, picture: Image.Image, terms: Sequence[Term]) -> SaliencyMap:

@@ -18,7 +18,7 @@ from indexer.index.hardware import Hardware
 from indexer.stores.catalogue import Catalogue, CollectionRow
 from indexer.stores.database import CATALOGUE, Database
 from indexer.stores.originals import Originals
-from indexer.types import CollectionInfo, CollectionSettings, ObserveSearches
+from indexer.types import CollectionInfo, CollectionSettings
 from models.encoder import Encoder
 from models.imaging import ImageLimits
 from models.lanes import Lanes
@@ -35,7 +35,6 @@ class Collections:
         default_model: The model with which the collection `default` is made.
         hardware: What indexes may use of the machine.
         lanes: Those of the process; searches and uploads go first.
-        observe: Told of all searches.
         disk: The folder's; nothing is added while too little of it is free.
         read_only: Another process writes to the folder; `follow` takes over what it did.
 
@@ -51,7 +50,6 @@ class Collections:
         default_model: str = "default",
         hardware: Hardware | None = None,
         lanes: Lanes | None = None,
-        observe: ObserveSearches = lambda *_: None,
         disk: Disk | None = None,
         *,
         read_only: bool = False,
@@ -60,7 +58,7 @@ class Collections:
         self._hardware = hardware or Hardware()
         self._default_settings = CollectionSettings(model=default_model)
         self._changes = threading.RLock()
-        self._lanes, self._observe = lanes or Lanes(), observe
+        self._lanes = lanes or Lanes()
         self._open: dict[str, Collection] = {}
         self._seen: tuple[object, int] | None = None
         """Of the catalogue, when `follow` was called last."""
@@ -223,7 +221,6 @@ class Collections:
             self._limits,
             self._hardware,
             self._lanes,
-            self._observe,
         )
 
     def _encoder_of(self, row: CollectionRow) -> Encoder:

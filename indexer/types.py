@@ -1,7 +1,7 @@
 """The words of `indexer` as frozen data."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
@@ -313,9 +313,6 @@ class SearchResult:
 
 SearchOutcome = SearchResult | IndexerError | ModelError
 """What became of one search of a batch."""
-
-ObserveSearches = Callable[[str, Sequence[SearchRequest], Sequence[SearchOutcome]], None]
-"""Told of searches that one generation of a collection has answered together."""
 
 
 @dataclass(frozen=True)

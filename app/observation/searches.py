@@ -1,8 +1,8 @@
 """What is kept of searches: how long their parts took, how they were planned, and a log of those that were slow."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -16,9 +16,12 @@ PARTS = ("embed", "search", "hydrate")
 
 slow = logging.getLogger("sightline.slow")
 
+ObserveSearches: TypeAlias = Callable[[str, Sequence[SearchRequest], Sequence[SearchOutcome]], None]
+"""Told of searches of a collection, in the context of the request that asked for them."""
+
 
 class Searches:
-    """Told of searches; see `indexer.types.ObserveSearches`.
+    """Told of searches; see `ObserveSearches`.
 
     Args:
         slow_ms: Those that take as long, in milliseconds, are logged.
@@ -28,7 +31,10 @@ class Searches:
         self.registry = CollectorRegistry()
         self._slow_ms = slow_ms
         seconds = self._histogram(
-            "sightline_search_seconds", "Time of searches that were answered together.", BUCKETS_S, "part"
+            "sightline_search_seconds",
+            "Time of a search, or of those answered together.",
+            BUCKETS_S,
+            "part",
         )
         candidates = self._histogram("sightline_search_candidates", "Items that a search scored.", COUNTS)
         rounds = self._histogram(

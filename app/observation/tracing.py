@@ -63,7 +63,7 @@ class Tracing:
             yield span
 
     def observe(self, collection: str, requests: Sequence[SearchRequest], outcomes: Sequence[SearchOutcome]) -> None:
-        """Spans of searches that have just been answered together; see `indexer.types.ObserveSearches`."""
+        """Spans of searches that have just been answered together; see `app.observation.searches.ObserveSearches`."""
         result = next((outcome for outcome in outcomes if isinstance(outcome, SearchResult)), None)
         if result is None or not trace.get_current_span().is_recording():
             return

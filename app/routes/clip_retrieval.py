@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollections, image_url
+from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollections, TheResources, image_url
 from app.errors import FieldFault
 from app.openapi import ASKING, problems
 from app.schemas import clip_retrieval as schemas
@@ -36,11 +36,15 @@ router = APIRouter(tags=["clip-retrieval"], route_class=ForcedJsonRoute)
 
 @router.post("/knn-service", summary="Search, as clip-retrieval does", responses=ASKING | problems(409))
 def search(
-    body: schemas.KnnBody, request: Request, collections: TheCollections, caller: TheCaller, load_image: LoadImage
+    body: schemas.KnnBody,
+    request: Request,
+    resources: TheResources,
+    caller: TheCaller,
+    load_image: LoadImage,
 ) -> list[schemas.Result]:
     """Results with their metadata, best first; beyond `num_images` ids and similarities alone."""
     caller.require_collection(body.collection)
-    collection = collections.get(body.collection)
+    collection = resources.collections.get(body.collection)
     pointer, term = _term(body, load_image)
     asked = SearchRequest(
         terms=(term,),
@@ -49,7 +53,7 @@ def search(
         collapse_duplicates=schemas.DUPLICATES if body.deduplicate else None,
     )
     try:
-        hits = collection.search(asked).hits
+        hits = resources.searching.answer_one(collection, asked).hits
     except (IndexerError, ModelError) as error:
         raise FieldFault(error, pointer) from error
     return [

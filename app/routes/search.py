@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import LoadImage, TheCollection
+from app.dependencies import LoadImage, TheCollection, TheResources
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import PICTURE, form_document, is_form, read_body
 from app.openapi import READING, WRITING, fields_of, problems
@@ -14,11 +14,13 @@ from app.queries import blame_pictures, filter_of, load_filter, load_terms
 from app.responses import json_response
 from app.results import write_results
 from app.schemas import search as schemas
+from app.searching import Searching
 from app.strict_json import StrictRoute
 from indexer import types
 from indexer.collection import Collection
 from indexer.errors import QueryInvalid
 from indexer.search.filters import Filter
+from indexer.search.searcher import is_short
 
 router = APIRouter(prefix="/v1/collections/{name}/search", tags=["search"], route_class=StrictRoute)
 
@@ -35,30 +37,32 @@ _UPLOAD_BODY = {
 
 
 @router.post("", summary="Search", response_model=schemas.SearchResults, responses=_RESPONSES)
-async def search(body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage) -> Response:
+async def search(
+    body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage, resources: TheResources
+) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
 
-    def request() -> types.SearchRequest:
-        return request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
-
-    def answer() -> Response:
+    def answer_pictures() -> Response:
         with blame_pictures(body.query):
-            return _search(collection, request(), body)
+            request = request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
+            return _search(resources.searching, collection, request, body)
 
-    has_all = all(term.vector is not None for term in body.query)
-    if has_all and collection.is_quick(asked := request()):
-        return _search(collection, asked, body)
-    return await run_in_threadpool(answer)
+    if any(term.image is not None for term in body.query):
+        return await run_in_threadpool(answer_pictures)
+    request = request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
+    return await _search_soon(resources.searching, collection, request, body)
 
 
 @router.get(
     "", summary="Search by a text", response_model=schemas.SearchResults, responses=READING | problems(409, 503)
 )
-def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection) -> Response:
+async def search_text(
+    query: Annotated[schemas.SearchQuery, Query()], collection: TheCollection, resources: TheResources
+) -> Response:
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
         request = request_of([types.Term(text=query.q)], options, load_filter(query.filter))
-        return _search(collection, request, options)
+        return await _search_soon(resources.searching, collection, request, options)
 
 
 @router.post(
@@ -68,7 +72,7 @@ def search_text(query: Annotated[schemas.SearchQuery, Query()], collection: TheC
     responses=_RESPONSES,
     openapi_extra=_UPLOAD_BODY,
 )
-async def search_upload(request: Request, collection: TheCollection) -> Response:
+async def search_upload(request: Request, collection: TheCollection, resources: TheResources) -> Response:
     """The other fields are those of search."""
     if not is_form(request):
         raise MediaTypeUnsupported("send the picture's file as the field `image` of a multipart form")
@@ -78,11 +82,24 @@ async def search_upload(request: Request, collection: TheCollection) -> Response
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
         asked = request_of(terms, body, filter_of(body.filter))
-        return await run_in_threadpool(_search, collection, asked, body)
+        return await run_in_threadpool(_search, resources.searching, collection, asked, body)
 
 
-def _search(collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions) -> Response:
-    return json_response(write_results(collection, collection.search(request), options))
+def _search(
+    searching: Searching, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
+) -> Response:
+    return json_response(write_results(collection, searching.answer_one(collection, request), options))
+
+
+async def _search_soon(
+    searching: Searching, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
+) -> Response:
+    """Where it takes least: here, together with others, or in a thread of its own."""
+    if collection.is_quick(request):
+        return _search(searching, collection, request, options)
+    if not is_short(request):
+        return await run_in_threadpool(_search, searching, collection, request, options)
+    return json_response(write_results(collection, await searching.answer_soon(collection, request), options))
 
 
 def request_of(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from fastapi.exceptions import RequestValidationError
 
 from app.batches import SIDE_BY_SIDE
-from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollection
+from app.dependencies import ImageLoader, LoadImage, TheCaller, TheCollection, TheResources
 from app.errors import BatchTooLarge, FieldFault, invalid_request, problem_of
 from app.forms import check_body
 from app.openapi import WRITING, problems
@@ -37,14 +37,18 @@ class Asked(NamedTuple):
 
 @router.post("", summary="Search many times", response_model=schemas.BatchResults, responses=WRITING | problems(409))
 def search_batch(
-    body: schemas.BatchBody, collection: TheCollection, load_image: LoadImage, caller: TheCaller
+    body: schemas.BatchBody,
+    collection: TheCollection,
+    load_image: LoadImage,
+    caller: TheCaller,
+    resources: TheResources,
 ) -> Response:
     """Answers in order, each search with its hits or its problem; a bad one stops no other."""
     caller.take("rows", len(body.searches))
     searches = [_check(search) for search in body.searches]
     _check_size([search for search in searches if isinstance(search, schemas.SearchBody)])
     asked = _load_all(searches, load_image)
-    outcomes = iter(collection.search_batch([one.request for one in asked if isinstance(one, Asked)]))
+    outcomes = iter(resources.searching.answer(collection, [one.request for one in asked if isinstance(one, Asked)]))
     results = [
         _answer(collection, one.body, next(outcomes)) if isinstance(one, Asked) else _failed(one) for one in asked
     ]

@@ -49,7 +49,7 @@ def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
 
 def serve(data: Path, sender: Connection) -> None:
     """Serve a folder that is prepared; the address is sent."""
-    settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu")
+    settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu", query_cache_size=0)
     with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as made:
         sender.send(address(listener))
         run_server(made, listener, access_log=False)

@@ -39,7 +39,7 @@ from models.encoder import Encoder
 from models.errors import ModelError
 from models.imaging import ImageLimits
 
-QUICK_HITS = 100
+SHORT_HITS = 100
 """Of a page that is read at once."""
 
 
@@ -89,13 +89,12 @@ class Searcher:
     def is_quick(self, request: SearchRequest) -> bool:
         """Whether a search takes about as long as handing it to a thread would, and waits for no other thread.
 
-        That is one vector searched for in one modality, with nothing else asked.
+        That is a short one for one vector in one modality.
         """
-        alone = len(request.terms) == 1 and request.terms[0].vector is not None and request.mode == "vector"
-        plain = searches_all(request) and request.fusion == "weighted" and not (request.explain or request.diversity)
-        few = request.offset + request.limit <= QUICK_HITS
-        quick = all(index.is_quick for index in self._indexes.values())
-        return alone and plain and few and quick and self._aims_at_one(request)
+        alone = len(request.terms) == 1 and request.terms[0].vector is not None
+        if not alone or not is_short(request):
+            return False
+        return all(index.is_quick for index in self._indexes.values()) and self._aims_at_one(request)
 
     def _aims_at_one(self, request: SearchRequest) -> bool:
         """Whether the vectors of one modality are searched."""
@@ -245,6 +244,14 @@ class Searcher:
         with_vectors = any(page.needs_vectors for page in pages)
         found = self._catalogue.found(self._row.generation_pk, pks, with_vectors=with_vectors)
         return [_hits(page, found) for page in pages]
+
+
+def is_short(request: SearchRequest) -> bool:
+    """Whether a search takes as long as most do: no picture to decode, few hits, nothing asked but by vectors."""
+    plain = request.mode == "vector" and searches_all(request) and request.fusion == "weighted"
+    plain = plain and not (request.explain or request.diversity)
+    few = request.offset + request.limit <= SHORT_HITS
+    return plain and few and all(term.image is None for term in request.terms)
 
 
 def _hits(page: Page, found: Mapping[int, FoundItem]) -> list[Hit]:
