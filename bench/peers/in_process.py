@@ -4,8 +4,8 @@
 `WHAT BATCH SECONDS` on standard input one with embedded per second and seconds of a batch on standard output.
 """
 
-import contextlib
 import itertools
+import os
 import shutil
 import sys
 import tempfile
@@ -85,15 +85,14 @@ def measure(embed: Embed, batch: int, seconds: float) -> tuple[float, float]:
 
 
 def main() -> None:
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # they print, and so do processes that they start
     ways = {"transformers": transformers_ways, "clip-retrieval": clip_retrieval_ways}[sys.argv[1]]
-    with contextlib.redirect_stdout(sys.stderr):  # they print
-        embed = ways(sys.argv[2], Path(sys.argv[3]))
-    print(*embed, flush=True)
+    embed = ways(sys.argv[2], Path(sys.argv[3]))
+    print(*embed, file=answers, flush=True)
     for line in sys.stdin:
         what, batch, seconds = line.split()
-        with contextlib.redirect_stdout(sys.stderr):
-            measured = measure(embed[what], int(batch), float(seconds))
-        print(*measured, flush=True)
+        print(*measure(embed[what], int(batch), float(seconds)), file=answers, flush=True)
 
 
 if __name__ == "__main__":
