@@ -40,6 +40,22 @@ def choose_providers(device: Device) -> list[str]:
     return wanted
 
 
+def provider_options(provider: str, model: Path) -> dict[str, str]:
+    """What a provider is told: TensorRT keeps the engines that it builds, which takes minutes, beside the model.
+
+    Where that folder cannot be written, they are built at each start.
+    """
+    if provider != "TensorrtExecutionProvider" or not os.access(model, os.W_OK):
+        return {}
+    engines = str(model / "engines")
+    return {
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": engines,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": engines,
+    }
+
+
 def usable_cores() -> int:
     """Of this machine, or of the container that this process runs in."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -70,7 +86,8 @@ class Session:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         providers = choose_providers(device)
         try:
-            self._session = ort.InferenceSession(str(file), options, providers=providers)
+            told = [provider_options(provider, file.parent) for provider in providers]
+            self._session = ort.InferenceSession(str(file), options, providers=providers, provider_options=told)
         except Exception as error:  # onnxruntime raises private pybind classes
             raise FileCorrupt(f"{file} cannot be loaded by ONNX Runtime: {error}") from error
         self.providers: list[str] = self._session.get_providers()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from models import sessions
-from models.sessions import Session, usable_cores
+from models.sessions import Session, provider_options, usable_cores
 from models.store import EMBEDDED
 
 
@@ -25,3 +25,12 @@ def test_runs_take_the_cores_that_their_threads_leave(
 ) -> None:
     monkeypatch.setattr(sessions, "usable_cores", lambda: 8)
     assert Session(EMBEDDED / "image.onnx", device="cpu", threads=threads).parallel == parallel
+
+
+def test_engines_of_tensorrt_are_kept_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = provider_options("TensorrtExecutionProvider", tmp_path)
+    assert (told["trt_engine_cache_enable"], told["trt_engine_cache_path"]) == ("1", str(tmp_path / "engines"))
+    assert provider_options("CPUExecutionProvider", tmp_path) == {}
+
+    monkeypatch.setattr(sessions.os, "access", lambda *_: False)  # as the tests run as root, who may write anywhere
+    assert provider_options("TensorrtExecutionProvider", tmp_path) == {}
