@@ -96,8 +96,8 @@ def _add_routes(app: FastAPI, settings: Settings) -> None:
     # Pictures and what explains them go before items: an item's id may hold slashes, and would swallow the rest.
     before_items = (health, collections, generations, quality, pictures, explain)
     # Search goes before all: routes are tried one by one, and it is asked for most.
-    searching = (search, search_batch)
-    modules = (*searching, *before_items, items, rules, selection, jobs, embeddings, models, page)
+    first = (search, search_batch)
+    modules = (*first, *before_items, items, rules, selection, jobs, embeddings, models, page)
     # The routes themselves: `include_router` makes each anew, for the first request to wait for.
     for module in (*modules, clip_retrieval) if settings.clip_retrieval else modules:
         app.router.routes.extend(module.router.routes)

@@ -12,7 +12,7 @@ from app.encoders import Encoders, OpenEncoder
 from app.memory import return_freed_memory
 from app.observation.metrics import Batches
 from app.observation.searches import ObserveSearches, Searches
-from app.searching import Searching
+from app.search_batcher import SearchBatcher
 from app.settings import Settings
 from app.thumbnails import Thumbnails
 from indexer.collections import Collections
@@ -55,7 +55,7 @@ class Resources:
     store: ModelStore
     batches: Batches
     searches: Searches
-    searching: Searching
+    search_batcher: SearchBatcher
     encoders: Encoders
     open_encoder: OpenEncoder
     collections: Collections
@@ -130,13 +130,13 @@ def open_resources(
         if not read_only:
             reembed.sweep(jobs.store.begun(REEMBED))
             locations.sweep((job.request["source"], job.id) for job in jobs.store.unfinished() if job.kind == INGEST)
-        observe = _both(searches.observe, tracing.observe) if tracing else searches.observe
+        tell = _both(searches.log, tracing.observe) if tracing else searches.log
         with (
             KeyRing(collections.database) as keys,
             nullcontext() if read_only else Webhooks(collections.database, fetcher.post),
             nullcontext() if read_only else jobs,
             fetcher,
-            closing(Searching(observe, cores)) as searching,
+            closing(SearchBatcher(searches.count, tell, cores)) as search_batcher,
         ):
             try:
                 yield Resources(
@@ -144,7 +144,7 @@ def open_resources(
                     store=store,
                     batches=batches,
                     searches=searches,
-                    searching=searching,
+                    search_batcher=search_batcher,
                     encoders=encoders,
                     open_encoder=encoder_of,
                     collections=collections,

@@ -18,16 +18,16 @@ class Thumbnails:
     """Makes thumbnails, and keeps those that were asked for last. Thread-safe.
 
     Args:
-        size: Bytes of thumbnails kept; 0 keeps none.
+        max_bytes: Of the thumbnails kept; 0 keeps none.
         limits: Of the pictures.
     """
 
-    def __init__(self, size: int, limits: ImageLimits) -> None:
+    def __init__(self, max_bytes: int, limits: ImageLimits) -> None:
         self.registry = CollectorRegistry()
         self._lookups = Counter(
             "sightline_thumbnail_lookups", "Thumbnails that were asked for.", ("result",), registry=self.registry
         )
-        self._size, self._limits = size, limits
+        self._max_bytes, self._limits = max_bytes, limits
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._bytes = 0
@@ -38,6 +38,10 @@ class Thumbnails:
         Args:
             sha256: Of the picture's bytes.
             read: Gives them, if they are needed.
+
+        Raises:
+            ImageError: The bytes are no picture within the limits (any more).
+            Whatever `read` raises.
         """
         key = sha256, width
         with self._lock:
@@ -52,10 +56,12 @@ class Thumbnails:
         return made
 
     def _keep(self, key: tuple[str, int], made: bytes) -> None:
+        if len(made) > self._max_bytes:
+            return
         with self._lock:
             self._bytes += len(made) - len(self._kept.pop(key, b""))  # another request may have been as quick
             self._kept[key] = made
-            while self._bytes > self._size:
+            while self._bytes > self._max_bytes:
                 self._bytes -= len(self._kept.popitem(last=False)[1])
 
 

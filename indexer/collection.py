@@ -305,7 +305,11 @@ class Collection:
         """Search for each request, in order: its result, or why it could not be embedded.
 
         All that one generation answers are embedded together, and their hits read together.
+
+        Raises:
+            CollectionNotFound: It is closed or was deleted.
         """
+        self._check_open()
         outcomes: dict[int, SearchOutcome] = {}
         asked: dict[Generation, list[int]] = {}
         self.recent_queries.extend(

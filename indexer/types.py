@@ -291,6 +291,7 @@ class Took(NamedTuple):
     hydrate: float
     """Reading the hits."""
     total: float
+    """With what the search waited for a thread."""
 
 
 @dataclass(frozen=True)

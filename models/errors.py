@@ -6,7 +6,7 @@ ModelError
 ├── FileCorrupt             a file's SHA-256 is not the one in the manifest
 ├── PreprocessingUnknown    a resize mode or interpolation that Sightline does not implement
 ├── DeviceUnavailable       the requested execution provider is not installed
-├── EncoderOverloaded       more waits to be embedded than may
+├── EncoderOverloaded       more waits to be embedded, or searched for, than may
 ├── RequestAbandoned        nobody waits any more for what was to be embedded
 ├── ExportFailed            the exported graph does not do what the original does
 ├── TrainingFailed          the training data or configuration cannot be used
@@ -45,7 +45,7 @@ class DeviceUnavailable(ModelError):
 
 
 class EncoderOverloaded(ModelError):
-    """More waits to be embedded than may; it is worth trying again soon."""
+    """More waits to be embedded, or searched for, than may; it is worth trying again soon."""
 
 
 class RequestAbandoned(ModelError):

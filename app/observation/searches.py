@@ -13,6 +13,8 @@ COUNTS = (0, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 ROUNDS = (1, 2, 3, 5, 8)
 PARTS = ("embed", "search", "hydrate")
 """Of the time that a search took; see `indexer.types.Took`."""
+WAIT = "wait"
+"""What is left of it: until a thread took the search."""
 
 slow = logging.getLogger("sightline.slow")
 
@@ -43,15 +45,14 @@ class Searches:
         matches = self._histogram("sightline_filter_matches", "Items that a search's filter left.", COUNTS)
         self._slow = Counter("sightline_slow_searches", "Searches that were logged as slow.", registry=self.registry)
         # Looked up once: a search takes a third of a millisecond.
-        self._seconds = {mode: [seconds.labels(mode, part) for part in PARTS] for mode in get_args(Mode)}
+        self._seconds = {mode: [seconds.labels(mode, part) for part in (*PARTS, WAIT)] for mode in get_args(Mode)}
         self._candidates, self._rounds, self._matches = (
             {mode: histogram.labels(mode) for mode in get_args(Mode)} for histogram in (candidates, rounds, matches)
         )
 
-    def observe(self, collection: str, requests: Sequence[SearchRequest], outcomes: Sequence[SearchOutcome]) -> None:
-        """Count searches that were answered together."""
-        pairs = zip(requests, outcomes, strict=True)
-        found = [(request, result) for request, result in pairs if isinstance(result, SearchResult)]
+    def count(self, collection: str, requests: Sequence[SearchRequest], outcomes: Sequence[SearchOutcome]) -> None:
+        """Count searches that were answered together, and their time once."""
+        found = _found(requests, outcomes)
         for request, result in found:
             plan = result.plan
             self._candidates[request.mode].observe(plan.candidates)
@@ -60,12 +61,15 @@ class Searches:
                 self._matches[request.mode].observe(plan.matches)
         if found:
             request, result = found[0]
-            for histogram, milliseconds in zip(self._seconds[request.mode], result.took, strict=False):
+            took = result.took
+            waited = max(0.0, took.total - took.embed - took.search - took.hydrate)
+            for histogram, milliseconds in zip(self._seconds[request.mode], (*took[:3], waited), strict=True):
                 histogram.observe(milliseconds / 1000)
-            self._log(collection, found)
 
-    def _log(self, collection: str, found: Sequence[tuple[SearchRequest, SearchResult]]) -> None:
-        if found[0][1].took.total < self._slow_ms:
+    def log(self, collection: str, requests: Sequence[SearchRequest], outcomes: Sequence[SearchOutcome]) -> None:
+        """Log searches that were slow, of one request."""
+        found = _found(requests, outcomes)
+        if not found or found[0][1].took.total < self._slow_ms:
             return
         self._slow.inc(len(found))
         for request, result in found:
@@ -75,6 +79,13 @@ class Searches:
 
     def _histogram(self, name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
         return Histogram(name, about, ("mode", *labels), buckets=buckets, registry=self.registry)
+
+
+def _found(
+    requests: Sequence[SearchRequest], outcomes: Sequence[SearchOutcome]
+) -> list[tuple[SearchRequest, SearchResult]]:
+    pairs = zip(requests, outcomes, strict=True)
+    return [(request, result) for request, result in pairs if isinstance(result, SearchResult)]
 
 
 def _describe(request: SearchRequest, result: SearchResult) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def search(
         collapse_duplicates=schemas.DUPLICATES if body.deduplicate else None,
     )
     try:
-        hits = resources.searching.answer_one(collection, asked).hits
+        hits = resources.search_batcher.run_one(collection, asked).hits
     except (IndexerError, ModelError) as error:
         raise FieldFault(error, pointer) from error
     return [

@@ -14,7 +14,7 @@ from app.queries import blame_pictures, filter_of, load_filter, load_terms
 from app.responses import json_response
 from app.results import write_results
 from app.schemas import search as schemas
-from app.searching import Searching
+from app.search_batcher import SearchBatcher
 from app.strict_json import StrictRoute
 from indexer import types
 from indexer.collection import Collection
@@ -42,15 +42,17 @@ async def search(
 ) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
 
-    def answer_pictures() -> Response:
-        with blame_pictures(body.query):
-            request = request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
-            return _search(resources.searching, collection, request, body)
+    def request() -> types.SearchRequest:
+        return request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
 
-    if any(term.image is not None for term in body.query):
-        return await run_in_threadpool(answer_pictures)
-    request = request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
-    return await _search_soon(resources.searching, collection, request, body)
+    def answer() -> Response:
+        with blame_pictures(body.query):
+            return _search(resources.search_batcher, collection, request(), body)
+
+    # Pictures and filters may take a while to read alone.
+    if body.filter is not None or any(term.image is not None for term in body.query):
+        return await run_in_threadpool(answer)
+    return await _search_soon(resources.search_batcher, collection, request(), body)
 
 
 @router.get(
@@ -62,7 +64,7 @@ async def search_text(
     options = schemas.SearchOptions(**query.model_dump(exclude={"q", "filter"}))
     with blame("/q"):
         request = request_of([types.Term(text=query.q)], options, load_filter(query.filter))
-        return await _search_soon(resources.searching, collection, request, options)
+        return await _search_soon(resources.search_batcher, collection, request, options)
 
 
 @router.post(
@@ -82,24 +84,26 @@ async def search_upload(request: Request, collection: TheCollection, resources: 
     with blame("/image"):
         terms = [types.Term(image=image), *(types.Term(text=term.text) for term in body.query)]
         asked = request_of(terms, body, filter_of(body.filter))
-        return await run_in_threadpool(_search, resources.searching, collection, asked, body)
+        return await run_in_threadpool(_search, resources.search_batcher, collection, asked, body)
 
 
 def _search(
-    searching: Searching, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
+    batcher: SearchBatcher, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
 ) -> Response:
-    return json_response(write_results(collection, searching.answer_one(collection, request), options))
+    return json_response(write_results(collection, batcher.run_one(collection, request), options))
 
 
 async def _search_soon(
-    searching: Searching, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
+    batcher: SearchBatcher, collection: Collection, request: types.SearchRequest, options: schemas.SearchOptions
 ) -> Response:
     """Where it takes least: here, together with others, or in a thread of its own."""
     if collection.is_quick(request):
-        return _search(searching, collection, request, options)
+        return _search(batcher, collection, request, options)
     if not is_short(request):
-        return await run_in_threadpool(_search, searching, collection, request, options)
-    return json_response(write_results(collection, await searching.answer_soon(collection, request), options))
+        return await run_in_threadpool(_search, batcher, collection, request, options)
+    return json_response(
+        await batcher.search(collection, request, lambda found: write_results(collection, found, options))
+    )
 
 
 def request_of(

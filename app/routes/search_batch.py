@@ -48,7 +48,7 @@ def search_batch(
     searches = [_check(search) for search in body.searches]
     _check_size([search for search in searches if isinstance(search, schemas.SearchBody)])
     asked = _load_all(searches, load_image)
-    outcomes = iter(resources.searching.answer(collection, [one.request for one in asked if isinstance(one, Asked)]))
+    outcomes = iter(resources.search_batcher.run(collection, [one.request for one in asked if isinstance(one, Asked)]))
     results = [
         _answer(collection, one.body, next(outcomes)) if isinstance(one, Asked) else _failed(one) for one in asked
     ]

@@ -287,7 +287,7 @@ class Took(Schema):
     embed: float
     search: float
     hydrate: float = Field(description="Reading the hits.")
-    total: float
+    total: float = Field(description="With the wait for a thread, if there was one.")
 
 
 class FacetValue(Schema):

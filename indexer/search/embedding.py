@@ -82,8 +82,17 @@ def embed_queries(
             return error
 
     loaded = [load(terms) for terms in queries]
-    embedded = _embed([term for terms in loaded if isinstance(terms, list) for term in terms], encoder)
+    try:
+        embedded = iter(list(_embed([term for terms in loaded if isinstance(terms, list) for term in terms], encoder)))
+    except (IndexerError, ModelError) as error:
+        return [_ready(terms, error) if isinstance(terms, list) else terms for terms in loaded]
     return [[next(embedded) for _ in terms] if isinstance(terms, list) else terms for terms in loaded]
+
+
+def _ready(terms: Sequence[_Loaded], error: IndexerError | ModelError) -> Embedded:
+    """The terms, if the model was not needed for them; else why it could not embed."""
+    ready = [one.ready for one in terms if one.ready is not None]
+    return ready if len(ready) == len(terms) else error
 
 
 def _load(

@@ -39,8 +39,8 @@ from models.encoder import Encoder
 from models.errors import ModelError
 from models.imaging import ImageLimits
 
-SHORT_HITS = 100
-"""Of a page that is read at once."""
+SHORT_HITS, SHORT_TERMS, SHORT_CHARACTERS = 100, 4, 1000
+"""Of a page that is read at once, and of a query that is embedded in a moment."""
 
 
 class Page(NamedTuple):
@@ -247,11 +247,12 @@ class Searcher:
 
 
 def is_short(request: SearchRequest) -> bool:
-    """Whether a search takes as long as most do: no picture to decode, few hits, nothing asked but by vectors."""
+    """Whether a search takes as long as most do: of short texts, items and vectors, few hits, nothing else asked."""
     plain = request.mode == "vector" and searches_all(request) and request.fusion == "weighted"
     plain = plain and not (request.explain or request.diversity)
-    few = request.offset + request.limit <= SHORT_HITS
-    return plain and few and all(term.image is None for term in request.terms)
+    few = request.offset + request.limit <= SHORT_HITS and len(request.terms) <= SHORT_TERMS
+    characters = sum(len(term.text or "") for term in request.terms)
+    return plain and few and characters <= SHORT_CHARACTERS and all(term.image is None for term in request.terms)
 
 
 def _hits(page: Page, found: Mapping[int, FoundItem]) -> list[Hit]:

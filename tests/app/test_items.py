@@ -187,6 +187,17 @@ def test_a_thumbnail_has_the_width_asked_for(client: TestClient) -> None:
         assert (thumbnail.format, thumbnail.size) == ("JPEG", (100, 50))
 
 
+def test_a_thumbnail_is_made_once(client: TestClient) -> None:
+    client.put(f"{ITEMS}/a", json={"image": data_uri(picture("red", (400, 200)))})
+
+    first, second = (client.get(f"{ITEMS}/a/image", params={"width": 100}).content for _ in range(2))
+
+    assert first == second
+    counted = client.get("/metrics").text
+    assert 'sightline_thumbnail_lookups_total{result="miss"} 1.0' in counted
+    assert 'sightline_thumbnail_lookups_total{result="hit"} 1.0' in counted
+
+
 def test_a_thumbnail_is_never_enlarged(client: TestClient) -> None:
     client.put(f"{ITEMS}/a", json={"image": data_uri(picture("red"))})
 

@@ -41,7 +41,7 @@ def test_searches_are_measured_by_mode_part_and_plan(client: TestClient) -> None
 
     found = metrics(client)
 
-    for part in ("embed", "search", "hydrate"):
+    for part in ("embed", "search", "hydrate", "wait"):
         assert found[f'sightline_search_seconds_count{{mode="vector",part="{part}"}}'] == 2
         assert found[f'sightline_search_seconds_count{{mode="hybrid",part="{part}"}}'] == 1  # answered together
     assert found['sightline_search_candidates_count{mode="hybrid"}'] == 3
@@ -153,7 +153,8 @@ def test_lines_of_a_request_carry_its_id_in_its_threads_too(
     slow.addHandler(handler)
     try:
         with client_of(settings.model_copy(update={"slow_search_ms": 0}), encoder) as client:
-            client.get(SEARCH, params={"q": "red"}, headers={"X-Request-ID": "mine"})
+            hybrid = {"q": "red", "mode": "hybrid"}  # of which each has a thread of its own
+            client.get(SEARCH, params=hybrid, headers={"X-Request-ID": "mine"})
     finally:
         slow.removeHandler(handler)
 

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from app.routes import search
 from app.schemas.search import BatchResults, SearchResults
-from app.searching import Searching
+from app.search_batcher import SearchBatcher
 from tests.app.conftest import ITEMS, SEARCH
 from tests.pictures import data_uri, picture
 
@@ -80,7 +80,7 @@ def test_a_short_search_is_answered_without_a_thread(odd: TestClient, monkeypatc
         raise AssertionError("a thread was asked for")
 
     monkeypatch.setattr(search, "run_in_threadpool", refuse)
-    monkeypatch.setattr(Searching, "answer_soon", refuse)
+    monkeypatch.setattr(SearchBatcher, "search", refuse)
 
     answer = odd.post(SEARCH, json={"query": {"vector": vector}, "target": {"image": 1}})
     assert [hit["id"] for hit in answer.json()["hits"]] == [f"{ODD}/1", "plain"]

@@ -70,3 +70,31 @@ def test_what_is_no_picture_is_not_kept() -> None:
         with pytest.raises(ImageError):
             thumbnails.get("a", 32, read)
     assert len(given) == 2
+
+
+def test_one_that_is_too_large_to_keep_drives_out_no_other() -> None:
+    small, given = reading(picture("red", (64, 64)))
+    thumbnails = Thumbnails(len(Thumbnails(ROOM, ImageLimits()).get("any", 32, small)), ImageLimits())
+    thumbnails.get("small", 32, small)
+    thumbnails.get("large", 400, reading(picture("red", (400, 200)))[0])
+
+    given.clear()
+    thumbnails.get("small", 32, small)
+    assert not given
+
+
+def test_one_that_was_made_twice_at_once_is_counted_once() -> None:
+    read, given = reading(picture("red", (64, 64)))
+    size = len(Thumbnails(ROOM, ImageLimits()).get("any", 32, read))
+    thumbnails = Thumbnails(2 * size, ImageLimits())
+
+    def read_meanwhile() -> bytes:
+        thumbnails.get("a", 32, read)
+        return read()
+
+    thumbnails.get("a", 32, read_meanwhile)
+    thumbnails.get("b", 32, read)
+    given.clear()
+    for name in ("a", "b"):
+        thumbnails.get(name, 32, read)
+    assert not given

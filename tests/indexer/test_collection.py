@@ -14,6 +14,7 @@ from indexer.collections import Collections
 from indexer.errors import (
     CollectionConflict,
     CollectionNameInvalid,
+    CollectionNotFound,
     CursorInvalid,
     DataFolderInUse,
     FingerprintMismatch,
@@ -26,7 +27,7 @@ from indexer.errors import (
 from indexer.index import vector_index
 from indexer.index.vector_index import VectorIndex
 from indexer.stores.writing import no_rows
-from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Term, Upserted
+from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, SearchResult, Term, Upserted
 from models import lanes as lanes_module
 from models.errors import ImageUndecodable
 from models.lanes import Lanes
@@ -289,6 +290,29 @@ def test_vectors_of_two_fingerprints_are_never_compared(open_folder: Open, encod
         find(collection, "red")
     encoder.fingerprint = "f" * 64
     assert find(open_folder().get("default"), "red")
+
+
+def test_a_search_that_needs_no_model_is_answered_beside_one_that_does(open_folder: Open, encoder: FakeEncoder) -> None:
+    fill(open_folder().get("default"))
+    encoder.fingerprint = "e" * 64
+    collection = open_folder().get("default")
+    [id_] = [item.id for item in collection.items(1)[0]]
+    alone = collection.search(SearchRequest((Term(item=id_),)))
+
+    beside, text = collection.search_batch([SearchRequest((Term(item=id_),)), SearchRequest((Term(text="red"),))])
+
+    assert isinstance(beside, SearchResult)
+    assert [hit.id for hit in beside.hits] == [hit.id for hit in alone.hits] != []
+    assert isinstance(text, ModelAbsent)
+
+
+def test_a_collection_that_was_deleted_finds_nothing_any_more(open_folder: Open) -> None:
+    folder = open_folder()
+    folder.put("shop", CollectionSettings())
+    shop = folder.get("shop")
+    folder.delete("shop")
+    with pytest.raises(CollectionNotFound):
+        find(shop, "red")
 
 
 def test_a_data_folder_has_one_writer(open_folder: Open, tmp_path: Path, encoder: FakeEncoder) -> None:

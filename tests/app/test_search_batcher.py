@@ -1,0 +1,315 @@
+"""`SearchBatcher`: what comes while others are answered is answered together, each with its own outcome."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import closing
+from typing import Any, TypeAlias, cast
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import search_batcher
+from app.observation.logs import request_id
+from app.search_batcher import SearchBatcher
+from indexer.collection import Collection
+from indexer.errors import ItemNotFound
+from indexer.search.searcher import is_short
+from indexer.types import Plan, SearchOutcome, SearchRequest, SearchResult, Term, Took
+from models.batching import is_abandoned
+from models.errors import EncoderOverloaded, RequestAbandoned
+from tests.app.conftest import ITEMS, SEARCH
+
+WAIT_S = 10
+Found: TypeAlias = "asyncio.Task[str]"
+
+
+class Panic(BaseException):
+    """As Rust's of tokenizers, which is no `Exception` either."""
+
+
+class Slow:
+    """Stands for a collection whose searches last until they are let go; a result's model is what was asked for."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.request_ids: list[str] = []
+        self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+
+    def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
+        texts = [request.terms[0].text or "" for request in requests]
+        self.groups.append(texts)
+        self.request_ids.append(request_id.get())
+        self.began.release()
+        assert self.may_end.acquire(timeout=WAIT_S)
+        if "broken" in texts:
+            raise OSError("the disk is gone")
+        if "panic" in texts:
+            raise Panic
+        return [ItemNotFound("nothing of the kind") if text == "missing" else result(text) for text in texts]
+
+    def let_go(self, groups: int = 1) -> None:
+        self.may_end.release(groups)
+
+
+def result(text: str) -> SearchResult:
+    plan, took = Plan({}, None, 1, 0), Took(1.0, 1.0, 1.0, 3.0)
+    return SearchResult([], 0, {}, 1, model=text, truncated=False, plan=plan, took=took)
+
+
+def ask(batcher: SearchBatcher, slow: Slow, *texts: str) -> list[Found]:
+    """Searches that are begun, each for one text; they find it."""
+    searches = [SearchRequest((Term(text=text),)) for text in texts]
+    collection = cast(Collection, slow)
+    return [asyncio.create_task(batcher.search(collection, one, lambda found: found.model)) for one in searches]
+
+
+async def held(batcher: SearchBatcher, slow: Slow) -> Found:
+    """A search that is being answered, so that what comes now waits."""
+    [first] = ask(batcher, slow, "first")
+    assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+    return first
+
+
+async def waiting(batcher: SearchBatcher, count: int) -> None:
+    """Until so many wait."""
+    await asyncio.sleep(0)
+    assert batcher.waiting == count
+
+
+def run(play: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(play, WAIT_S)
+
+    asyncio.run(bounded())
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """Texts of searches, groups counted first."""
+    return []
+
+
+@pytest.fixture
+def batcher(told: list[str]) -> Iterator[SearchBatcher]:
+    """With one thread."""
+
+    def note(what: str) -> Any:
+        return lambda name, asked, outcomes: told.append(f"{what} {' '.join(one.terms[0].text for one in asked)}")
+
+    with closing(SearchBatcher(note("counted"), note("told"), 1)) as made:
+        yield made
+
+
+def test_what_comes_meanwhile_is_answered_together(batcher: SearchBatcher, told: list[str]) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        others = ask(batcher, slow, "a", "missing", "b")
+        await waiting(batcher, 3)
+        slow.let_go(2)
+        found = await asyncio.gather(first, *others, return_exceptions=True)
+        assert (found[:2], found[3]) == (["first", "a"], "b")
+        assert isinstance(found[2], ItemNotFound)
+
+    run(play())
+    assert slow.groups == [["first"], ["a", "missing", "b"]]
+    assert sorted(told) == ["counted a missing b", "counted first", "told a", "told b", "told first"]
+
+
+def test_idle_threads_share_what_comes() -> None:
+    slow = Slow()
+
+    async def play(batcher: SearchBatcher) -> None:
+        searches = ask(batcher, slow, "0", "1", "2", "3")
+        for _ in searches:
+            assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        slow.let_go(4)
+        assert await asyncio.gather(*searches) == ["0", "1", "2", "3"]
+
+    with closing(SearchBatcher(lambda *_: None, lambda *_: None, 4)) as batcher:
+        while batcher._idle < 4:
+            time.sleep(0.001)
+        run(play(batcher))
+    assert sorted(slow.groups) == [["0"], ["1"], ["2"], ["3"]]
+
+
+def test_groups_are_of_one_collection_and_not_too_large(
+    batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "LARGEST", 2)
+    one, other = Slow(), Slow()
+
+    async def play() -> None:
+        first = await held(batcher, one)
+        searches = [*ask(batcher, one, "a"), *ask(batcher, other, "x"), *ask(batcher, one, "b", "c")]
+        await waiting(batcher, 4)
+        one.let_go(3)
+        other.let_go()
+        assert await asyncio.gather(first, *searches) == ["first", "a", "x", "b", "c"]
+
+    run(play())
+    assert (one.groups, other.groups) == ([["first"], ["a", "b"], ["c"]], [["x"]])
+
+
+def test_what_nobody_waits_for_is_not_searched_for(batcher: SearchBatcher) -> None:
+    slow, left = Slow(), threading.Event()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        token = is_abandoned.set(left.is_set)
+        [gone] = ask(batcher, slow, "gone")
+        is_abandoned.reset(token)
+        there, cancelled = ask(batcher, slow, "there", "cancelled")
+        await waiting(batcher, 3)
+        left.set()
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        slow.let_go(2)
+        found = await asyncio.gather(first, gone, there, return_exceptions=True)
+        assert isinstance(found[1], RequestAbandoned)
+        assert found[2] == "there"
+
+    run(play())
+    assert slow.groups == [["first"], ["there"]]
+
+
+def test_more_than_may_wait_is_refused_but_for_those_that_are_gone(
+    batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "MOST_WAITING", 1)
+    slow, left = Slow(), threading.Event()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        token = is_abandoned.set(left.is_set)
+        [waits] = ask(batcher, slow, "waits")
+        is_abandoned.reset(token)
+        await waiting(batcher, 1)
+        [refused] = ask(batcher, slow, "refused")
+        with pytest.raises(EncoderOverloaded):
+            await refused
+        left.set()
+        [later] = ask(batcher, slow, "later")
+        with pytest.raises(RequestAbandoned):
+            await waits
+        slow.let_go(2)
+        assert await asyncio.gather(first, later) == ["first", "later"]
+
+    run(play())
+
+
+@pytest.mark.parametrize(("how", "error"), [("broken", OSError), ("panic", RuntimeError)])
+def test_what_makes_a_group_fail_fails_alone(batcher: SearchBatcher, how: str, error: type[Exception]) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        searches = ask(batcher, slow, "a", how, "b")
+        await waiting(batcher, 3)
+        slow.let_go(5)
+        found = await asyncio.gather(first, *searches, return_exceptions=True)
+        assert (found[:2], found[3]) == (["first", "a"], "b")
+        assert isinstance(found[2], error)
+        slow.let_go()
+        [following] = ask(batcher, slow, "next")
+        assert await following == "next"
+
+    run(play())
+    assert slow.groups == [["first"], ["a", how, "b"], ["a"], [how], ["b"], ["next"]]
+
+
+def test_waiting_counts_as_time_that_a_search_took(batcher: SearchBatcher) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        request = SearchRequest((Term(text="late"),))
+        late = asyncio.create_task(batcher.search(cast(Collection, slow), request, lambda found: found.took))
+        await waiting(batcher, 1)
+        await asyncio.sleep(0.05)
+        slow.let_go(2)
+        await first
+        assert (await late).total >= 3 + 50
+
+    run(play())
+
+
+def test_what_is_logged_meanwhile_tells_of_a_request_that_is_answered(batcher: SearchBatcher) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        token = request_id.set("mine")
+        slow.let_go()
+        await asyncio.gather(*ask(batcher, slow, "a"))
+        request_id.reset(token)
+
+    run(play())
+    assert slow.request_ids == ["mine"]
+
+
+def test_closing_waits_for_what_was_asked_and_refuses_the_rest() -> None:
+    slow, batcher = Slow(), SearchBatcher(lambda *_: None, lambda *_: None, 1)
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        waits = ask(batcher, slow, "waits")
+        await waiting(batcher, 1)
+        closed = asyncio.create_task(asyncio.to_thread(batcher.close))
+        await asyncio.sleep(0.05)
+        assert not closed.done()
+        [late] = ask(batcher, slow, "late")
+        with pytest.raises(EncoderOverloaded):
+            await late
+        slow.let_go(2)
+        assert await asyncio.gather(first, *waits) == ["first", "waits"]
+        await closed
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("options", "short"),
+    [
+        ({}, True),
+        ({"limit": 60, "offset": 40}, True),
+        ({"limit": 60, "offset": 41}, False),
+        ({"mode": "hybrid"}, False),
+        ({"fusion": "rrf"}, False),
+        ({"explain": True}, False),
+        ({"diversity": 0.5}, False),
+        ({"facets": ("colour",)}, False),
+        ({"group_by": "colour"}, False),
+        ({"collapse_duplicates": 0.9}, False),
+        ({"terms": (Term(text="red"), Term(item="a"), Term(vector=[1.0]))}, True),
+        ({"terms": (Term(text="red"), Term(image=b""))}, False),
+        ({"terms": (Term(text="red"),) * 4}, True),
+        ({"terms": (Term(text="red"),) * 5}, False),
+        ({"terms": (Term(text="r" * 600), Term(text="r" * 401))}, False),
+    ],
+)
+def test_short_is_what_keeps_nobody_waiting(options: dict[str, Any], short: bool) -> None:
+    assert is_short(SearchRequest(**{"terms": (Term(text="red"),), **options})) == short
+
+
+def test_short_searches_of_the_api_go_together_and_no_others(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.put(f"{ITEMS}/a", json={"text": "red"})
+    asked: list[str | None] = []
+    real = SearchBatcher.search
+
+    async def note(self: SearchBatcher, collection: Collection, search: SearchRequest, finish: Any) -> Any:
+        asked.append(search.terms[0].text)
+        return await real(self, collection, search, finish)
+
+    monkeypatch.setattr(SearchBatcher, "search", note)
+    for body in ({"query": "red"}, {"query": "long", "limit": 101}, {"query": "filtered", "filter": {"size": 1}}):
+        assert client.post(SEARCH, json=body).status_code == 200
+    assert client.get(SEARCH, params={"q": "green"}).status_code == 200
+
+    assert asked == ["red", "green"]
