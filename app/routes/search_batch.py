@@ -21,11 +21,14 @@ from app.schemas import search as schemas
 from app.schemas.problem import Problem
 from app.strict_json import StrictRoute
 from indexer.collection import Collection
-from indexer.errors import IndexerError
+from indexer.errors import IndexerError, ModelAbsent
 from indexer.types import SearchOutcome, SearchRequest, SearchResult
-from models.errors import ImageError
+from models.errors import EncoderOverloaded, ImageError, RequestAbandoned
 
 router = APIRouter(prefix="/v1/collections/{name}/search/batch", tags=["search"], route_class=StrictRoute)
+
+STOPS_ALL = (EncoderOverloaded, ModelAbsent, RequestAbandoned)
+"""No search of a batch is the cause of these, and what a client is to do about them is told by status and headers."""
 
 
 class Asked(NamedTuple):
@@ -48,7 +51,10 @@ def search_batch(
     searches = [_check(search) for search in body.searches]
     _check_size([search for search in searches if isinstance(search, schemas.SearchBody)])
     asked = _load_all(searches, load_image)
-    outcomes = iter(resources.search_batcher.run(collection, [one.request for one in asked if isinstance(one, Asked)]))
+    found = resources.search_batcher.run(collection, [one.request for one in asked if isinstance(one, Asked)])
+    if fault := next((one for one in found if isinstance(one, STOPS_ALL)), None):
+        raise fault
+    outcomes = iter(found)
     results = [
         _answer(collection, one.body, next(outcomes)) if isinstance(one, Asked) else _failed(one) for one in asked
     ]

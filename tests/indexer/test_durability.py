@@ -383,7 +383,7 @@ def test_a_compaction_that_fails_is_logged_and_rests(
     monkeypatch.setattr(vector_index, "write_segment", fail)
     for number in range(20):
         collection.upsert(things(1, first=number))
-    collection.close()
+    collection.generations.active.compaction.come_to_rest()
     assert len(found(collection)) == 20
     assert caplog.text.count("could not be compacted") == 1
 
