@@ -26,6 +26,8 @@ Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
 
 STEP_S = 0.03
 """How long bulk work runs a tower at a time: who comes meanwhile shares the processor with it for no longer."""
+QUIET_STEP_S = 0.25
+"""The same while nobody was served lately: large models are faster in batches, and only who comes first shares longer."""
 FIRST_STEP = 4
 """Rows, until it is known how long they take."""
 
@@ -247,7 +249,7 @@ class Batcher:
 
 
 class BulkBatcher:
-    """Batchers for work that nobody waits for: in steps of about `STEP_S`, each of which gives way to who is served.
+    """Batchers for work that nobody waits for, in short steps, each of which gives way to who is served.
 
     Args:
         alone: Of a tower, while nobody was served lately.
@@ -257,7 +259,9 @@ class BulkBatcher:
     def __init__(self, alone: Batcher, beside: Batcher, lanes: Lanes) -> None:
         self._alone, self._beside, self._lanes = alone, beside, lanes
         self._step = FIRST_STEP
-        """Rows of one run."""
+        """Rows of the last run."""
+        self._row_s: float | None = None
+        """Seconds that a run took for each."""
 
     def __call__(self, rows: Sequence[Row]) -> list[Vector]:
         """As `Batcher` does."""
@@ -274,10 +278,11 @@ class BulkBatcher:
 
     def _embed(self, rows: Sequence[Row]) -> list[Vector]:
         """The first of them, as many as a step takes."""
-        batcher = self._alone if self._lanes.is_quiet else self._beside
+        batcher, step_s = (self._alone, QUIET_STEP_S) if self._lanes.is_quiet else (self._beside, STEP_S)
+        if self._row_s is not None:
+            self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step)
         rows = rows[: self._step * batcher.parallel]
         began = time.monotonic()
         vectors = batcher(rows)
-        a_row = max(time.monotonic() - began, 1e-6) * min(batcher.parallel, len(rows)) / len(rows)
-        self._step = min(max(1, round(STEP_S / a_row)), 2 * self._step)
+        self._row_s = max(time.monotonic() - began, 1e-6) * min(batcher.parallel, len(rows)) / len(rows)
         return vectors

@@ -216,9 +216,20 @@ def test_a_batch_that_cannot_be_put_together_leaves_the_tower_to_others() -> Non
         assert values(pool.submit(batcher, rows_of(1)).result(WAIT_S)) == [1]
 
 
-@pytest.mark.parametrize(("seconds", "longest"), [(0.0, 40), (0.01, FIRST_STEP), (0.02, FIRST_STEP), (9.0, FIRST_STEP)])
+@pytest.mark.parametrize(
+    ("seconds", "quiet", "second", "longest"),
+    [
+        (0.0, False, 2 * FIRST_STEP, 40),
+        (0.01, False, 3, FIRST_STEP),
+        (0.02, False, 2, FIRST_STEP),
+        (9.0, False, 1, FIRST_STEP),
+        (0.01, True, 2 * FIRST_STEP, 25),
+        (0.05, True, 5, 5),
+        (9.0, True, 1, FIRST_STEP),
+    ],
+)
 def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
-    seconds: float, longest: int, monkeypatch: pytest.MonkeyPatch
+    seconds: float, quiet: bool, second: int, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     tower = Tower()
@@ -232,13 +243,14 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     ways_given = list[int]()
     lanes = Lanes()
     monkeypatch.setattr(lanes, "give_way", lambda: ways_given.append(len(tower.batches)))
+    monkeypatch.setattr(Lanes, "is_quiet", quiet)
     tower_alone = Batcher(run, largest=1000)
     batcher = BulkBatcher(tower_alone, tower_alone, lanes)
     assert values(batcher(rows_of(*range(100)))) == list(range(100))
 
     steps = [len(batch) for batch in tower.batches]
     assert max(steps) == longest
-    assert steps[1] == {0.0: 2 * FIRST_STEP, 0.01: 3, 0.02: 2, 9.0: 1}[seconds]
+    assert steps[1] == second
     assert ways_given == list(range(len(steps)))
 
 
