@@ -27,7 +27,7 @@ Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
 STEP_S = 0.03
 """How long bulk work runs a tower at a time: who comes meanwhile shares the processor with it for no longer."""
 QUIET_STEP_S = 0.25
-"""The same while nobody was served lately: large models are faster in batches, and only who comes first shares longer."""
+"""The same while nobody was served lately: large models are faster in batches, and only the first to come shares it."""
 FIRST_STEP = 4
 """Rows, until it is known how long they take."""
 
