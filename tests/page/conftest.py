@@ -57,7 +57,7 @@ class Seen:
             self.faults.append(request.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # while it is there an event loop runs, which tests elsewhere must not find
 def browser() -> Iterator[Browser]:
     """Chromium, which the tests need and do not bring."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
