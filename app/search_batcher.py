@@ -21,6 +21,8 @@ LARGEST = 32
 """Searches of a group: more are answered hardly faster, and each waits for the last of them."""
 MOST_WAITING = 1024
 """Searches that may wait before more are refused."""
+COMPANY_S = 0.05
+"""How long a search waits at most for others to be answered with, while a thread is idle: about as long as a group."""
 
 T = TypeVar("T")
 
@@ -75,7 +77,9 @@ class SearchBatcher:
         self._count, self._tell = count, tell
         self._changes = threading.Condition()
         self._waiting: deque[_Request] = deque()
-        self._idle, self._closed = 0, False
+        self._answered: list[int] = []
+        """Sizes of the groups that are answered now."""
+        self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"search_{n}", daemon=True) for n in range(parallel)]
         for thread in self._threads:
             thread.start()
@@ -97,7 +101,9 @@ class SearchBatcher:
     async def search(self, collection: Collection, search: SearchRequest, finish: Callable[[SearchResult], T]) -> T:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
-        Nobody waits for company: a search begins at once where a thread is idle, and what comes until then begins next.
+        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is half as much as
+        one of the groups that are answered, or has waited for long enough; so groups are few and large, and take turns.
+
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
 
         Args:
@@ -142,24 +148,33 @@ class SearchBatcher:
             # Its first one's context: lines that are logged meanwhile tell of a request that is answered.
             for request, outcome in zip(group, group[0].context.copy().run(self._answer, group), strict=True):
                 request.end(outcome)
+            with self._changes:
+                self._answered.remove(len(group))
+                self._changes.notify_all()
 
     def _take(self) -> list[_Request]:
-        """One thread's share of what waits for one collection; nothing at the end."""
+        """What waits for one collection; nothing at the end."""
         with self._changes:
             self._let_go()
-            while not self._waiting and not self._closed:
-                self._idle += 1
-                self._changes.wait()
-                self._idle -= 1
+            while not self._closed and (wait_s := self._wait_s()) > 0:
+                self._changes.wait(wait_s)
                 self._let_go()
             if not self._waiting:
                 return []
-            share = min(LARGEST, -(-len(self._waiting) // (1 + self._idle)))
             collection = self._waiting[0].collection
             of_it = (request for request in self._waiting if request.collection is collection)
-            taken = dict.fromkeys(islice(of_it, share))
+            taken = dict.fromkeys(islice(of_it, LARGEST))
             self._waiting = deque(request for request in self._waiting if request not in taken)
+            self._answered.append(len(taken))
             return list(taken)
+
+    def _wait_s(self) -> float:
+        """How long a thread is to stay idle, if nothing else comes."""
+        if not self._waiting:
+            return threading.TIMEOUT_MAX
+        if 2 * len(self._waiting) >= min(self._answered, default=1):
+            return 0.0
+        return self._waiting[0].came + COMPANY_S - time.perf_counter()
 
     def _let_go(self) -> None:
         """Of those who wait, those that nobody waits for."""

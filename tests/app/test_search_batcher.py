@@ -121,21 +121,58 @@ def test_what_comes_meanwhile_is_answered_together(batcher: SearchBatcher, told:
     assert sorted(told) == ["counted a missing b", "counted first", "told a", "told b", "told first"]
 
 
-def test_idle_threads_share_what_comes() -> None:
+@pytest.fixture
+def pair() -> Iterator[SearchBatcher]:
+    """With two threads."""
+    with closing(SearchBatcher(lambda *_: None, lambda *_: None, 2)) as made:
+        yield made
+
+
+def test_a_thread_that_is_idle_waits_for_half_as_many_as_are_answered(
+    pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
     slow = Slow()
 
-    async def play(batcher: SearchBatcher) -> None:
-        searches = ask(batcher, slow, "0", "1", "2", "3")
-        for _ in searches:
-            assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
-        slow.let_go(4)
-        assert await asyncio.gather(*searches) == ["0", "1", "2", "3"]
+    async def play() -> None:
+        alone = await held(pair, slow)
+        second = ask(pair, slow, "second")  # no fewer than the first group has
+        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        five = ask(pair, slow, *"abcde")
+        await waiting(pair, 5)
+        slow.let_go(1)  # one of the two ends, and its thread takes them
+        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        slow.let_go(1)
+        await asyncio.gather(alone, *second)  # so the five are answered alone
+        two = ask(pair, slow, "x", "y")
+        await asyncio.sleep(0.05)
+        assert pair.waiting == 2
+        third = ask(pair, slow, "z")
+        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        slow.let_go(2)
+        assert "".join(await asyncio.gather(*five, *two, *third)) == "abcdexyz"
 
-    with closing(SearchBatcher(lambda *_: None, lambda *_: None, 4)) as batcher:
-        while batcher._idle < 4:
-            time.sleep(0.001)
-        run(play(batcher))
-    assert sorted(slow.groups) == [["0"], ["1"], ["2"], ["3"]]
+    run(play())
+    assert slow.groups == [["first"], ["second"], list("abcde"), list("xyz")]
+
+
+def test_nobody_waits_for_company_for_long(pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_batcher, "COMPANY_S", 0.1)
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(pair, slow)
+        slow.let_go()
+        await first
+        pair._answered.append(3)  # stands for a group that does not end
+        [alone] = ask(pair, slow, "alone")
+        slow.let_go()
+        assert await alone == "alone"
+        pair._answered.remove(3)
+
+    began = time.perf_counter()
+    run(play())
+    assert time.perf_counter() - began >= 0.1
 
 
 def test_groups_are_of_one_collection_and_not_too_large(
