@@ -375,10 +375,12 @@ def test_the_jobs_of_a_collection_that_is_deleted_end(
     jobs.cancel_all("a")
     collections.delete("a")
 
-    assert {take(jobs, ended).id for _ in mine} == {job.id for job in mine}
+    left = {job.id for job in mine}
+    while left:
+        left.discard(take(jobs, ended).id)
     assert {jobs.store.get(job.id).state for job in mine} == {"cancelled"}
     rows.let(ROWS)
-    assert take(jobs, ended).id == other.id
+    take_until(other, jobs, ended)
     with pytest.raises(CollectionNotFound):
         jobs.submit("rows", "a", {})
 
