@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import Connection
 
+from indexer.commits import GroupCommit, Write
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound, OriginalMissing
 from indexer.generation import Generation
@@ -89,6 +90,7 @@ class Collection:
         self._lanes = lanes
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
+        self._group_commit = GroupCommit(self._writes, self._commit)
         self._closed = threading.Event()
         self._columns = Columns(partial(catalogue.metadata, row.pk))
         # Where it is in the log of changes; and SQLite counts one by one, which no search should wait for.
@@ -196,30 +198,20 @@ class Collection:
     ) -> dict[str, Outcome]:
         """Commit prepared items with different ids in one transaction and bring them into the index.
 
+        What others store at the same time may be in that transaction, too; see `indexer.commits`.
+
         Args:
             known: What was stored of them when they were prepared; those that changed since are prepared anew.
             also: What else the transaction does, given what becomes of each item.
         """
         ids = [item.id for item in new]
-        while True:
-            judged = self._judge(prepared, known)
-            settled = {**prepared, **judged.rejected}
-            with self._writes:
-                self._check_open()
-                # Embedding is slow and runs without the lock: another write, or a generation, may have come in between.
-                if self._ready(prepared) and self._catalogue.content_hashes(self.pk, ids) == _hashes(known):
-                    outcomes = {id_: _outcome(settled.get(id_), id_ in known) for id_ in ids}
-                    changes = [made for made in settled.values() if isinstance(made, Prepared)]
-                    self._commit(
-                        changes,
-                        known,
-                        partial(_both, partial(self.rules.record, judged=judged), partial(also, outcomes)),
-                    )
-                    break
+        write = Write(ids, known, prepared, self._judge(prepared, known), also)
+        while not self._group_commit(write):
             known = self.known(ids)
             prepared = prepare(new, known, self.generations.encoders, self.limits)
+            write = Write(ids, known, prepared, self._judge(prepared, known), also)
         self._compact_if_needed()
-        return outcomes
+        return write.outcomes
 
     def delete(
         self, ids: Sequence[str] | Callable[[], Sequence[str]], also: Callable[[Connection], None] = lambda _: None
@@ -488,24 +480,37 @@ class Collection:
             vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in new.items()}
         return self.rules.judge(vectors, active)
 
-    def _commit(
-        self, prepared: Sequence[Prepared], known: Mapping[str, StoredItem], also: Callable[[Connection], None]
-    ) -> None:
+    def _commit(self, writes: Sequence[Write]) -> list[Write]:
+        """Those that can be committed as they are prepared; in one transaction, while nobody else writes."""
+        self._check_open()
+        # Embedding is slow and runs without the lock: another write, or a generation, may have come in between.
+        hashes = self._catalogue.content_hashes(self.pk, [id_ for write in writes for id_ in write.ids])
+        able = [write for write in writes if self._ready(write.prepared) and _is_as_known(write, hashes)]
+        if not able:
+            return []
+        made = [one for write in able for one in write.changes]
         pictures = {
-            made.change.image_sha256: made.image
-            for made in prepared
-            if self.settings.store_originals and made.image is not None and made.change.image_sha256
+            one.change.image_sha256: one.image
+            for one in made
+            if self.settings.store_originals and one.image is not None and one.change.image_sha256
         }
+
+        def also(connection: Connection) -> None:
+            for write in able:
+                self.rules.record(connection, write.judged)
+                write.also(write.outcomes, connection)
+
         try:
             with self._originals.stored(pictures):
-                written = self._catalogue.write(self._row, [made.change for made in prepared], also)
+                written = self._catalogue.write(self._row, [one.change for one in made], also)
         except Exception:
             self._originals.remove(pictures, self._catalogue.referenced_images)
             raise
         self._take_over(written)
-        changed = (known[made.change.id] for made in prepared if made.change.id in known)
+        changed = [write.known[one.change.id] for write in able for one in write.changes if one.change.id in write.known]
         replaced = {stored.item.image_sha256 for stored in changed if stored.item.image_sha256}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
+        return able
 
     def _take_over(self, written: Written) -> None:
         """Bring a committed write into the index; it is acknowledged only after that."""
@@ -549,24 +554,29 @@ class Collection:
         return vectors
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
-        stored = self._catalogue.items(self._row.pk, [result.id]).get(result.id)
-        if stored is None:  # it was deleted meanwhile
+        own = self._catalogue.picture(self.pk, result.id)
+        if own is None:  # it was deleted meanwhile
             return result
-        scores: dict[str, float] = {}
-        active = self.generations.active
-        vectors = self._catalogue.item_vectors(active.pk, [stored.pk]).get(stored.pk, {})
-        if "image" in vectors:
-            found = active.indexes["image"].search(vectors["image"], MAX_DUPLICATES + 1)
-            near = self._catalogue.items_by_pk(found.items.tolist())
-            for pk, score in zip(found.items.tolist(), found.similarities.tolist(), strict=True):
-                if score >= NEAR_DUPLICATE and pk in near:
-                    scores[near[pk].item.id] = min(score, 1.0)
-        if stored.item.image_sha256:
-            same = self._catalogue.same_image(self._row.pk, stored.item.image_sha256, MAX_DUPLICATES + 1)
+        pk, sha256 = own
+        near = self._near(pk)
+        ids = self._catalogue.ids(list(near)) if near else {}
+        scores = {ids[other]: score for other, score in near.items() if other in ids}
+        if sha256:
+            same = self._catalogue.same_image(self.pk, sha256, MAX_DUPLICATES + 1)
             scores.update(dict.fromkeys(same, 1.0))
         scores.pop(result.id, None)
         best = sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_DUPLICATES]
         return replace(result, duplicates=tuple(Duplicate(id_, score) for id_, score in best))
+
+    def _near(self, pk: int) -> dict[int, float]:
+        """Primary keys of items whose pictures are near duplicates of an item's, with their cosines."""
+        index = self.generations.active.indexes["image"]
+        [vector] = index.vectors(np.array([pk], dtype=np.int64))
+        if np.isnan(vector[0]):  # it has none
+            return {}
+        found = index.search(vector, MAX_DUPLICATES + 1)
+        scores = zip(found.items.tolist(), found.similarities.tolist(), strict=True)
+        return {other: min(score, 1.0) for other, score in scores if other != pk and score >= NEAR_DUPLICATE}
 
     def _stored(self, id_: str) -> StoredItem:
         stored = self._catalogue.items(self._row.pk, [id_]).get(id_)
@@ -616,16 +626,13 @@ def _both(first: Callable[[Connection], None], second: Callable[[Connection], No
     second(connection)
 
 
-def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
-    if isinstance(prepared, Failed):
-        return prepared
-    if prepared is None:
-        return "unchanged"
-    return "updated" if is_known else "created"
+def _is_as_known(write: Write, hashes: Mapping[str, str]) -> bool:
+    """Whether what is stored is still what a write was prepared from."""
+    return all(hashes.get(id_) == _hash(write.known.get(id_)) for id_ in write.ids)
 
 
-def _hashes(stored: Mapping[str, StoredItem]) -> dict[str, str]:
-    return {id_: item.content_hash for id_, item in stored.items()}
+def _hash(stored: StoredItem | None) -> str | None:
+    return stored.content_hash if stored else None
 
 
 def _alignment(vectors: Mapping[Modality, Vector]) -> float | None:

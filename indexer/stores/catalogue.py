@@ -158,6 +158,8 @@ class Catalogue:
 
     def items_by_pk(self, pks: Sequence[int]) -> dict[int, StoredItem]:
         """The items with these primary keys, those there still are, in one statement."""
+        if not pks:
+            return {}
         found = self._items(select(items).where(items.c.pk.in_(chunk)) for chunk in chunks(pks))
         return {stored.pk: stored for stored in found}
 
@@ -190,16 +192,16 @@ class Catalogue:
             query = select(func.count()).select_from(items).where(items.c.collection_pk == collection_pk)
             return connection.execute(query).scalar_one()
 
+    def picture(self, collection_pk: int, id_: str) -> tuple[int, str | None] | None:
+        """Primary key of an item and SHA-256 of its picture, None where it has none; None where there is no item."""
+        query = "SELECT pk, image_sha256 FROM items WHERE collection_pk = ? AND id = ?"
+        return next(((pk, sha256) for pk, sha256 in self._database.rows(query, [collection_pk, id_])), None)
+
     def same_image(self, collection_pk: int, sha256: str, limit: int) -> list[str]:
         """Ids of items with exactly this picture."""
-        query = (
-            select(items.c.id)
-            .where(items.c.collection_pk == collection_pk, items.c.image_sha256 == sha256)
-            .order_by(items.c.pk)
-            .limit(limit)
-        )
-        with self._database.read() as connection:
-            return list(connection.execute(query).scalars())
+        # The sign keeps SQLite from walking through all items of the collection, which it thinks as good an index.
+        query = "SELECT id FROM items WHERE +collection_pk = ? AND image_sha256 = ? ORDER BY pk LIMIT ?"
+        return [id_ for (id_,) in self._database.rows(query, [collection_pk, sha256, limit])]
 
     def shared_images(self, collection_pk: int) -> NDArray[np.int64]:
         """Items whose picture has exactly the bytes of another's: [n, 2], primary key and a number of the picture."""

@@ -3,7 +3,7 @@
 import random
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from indexer.errors import (
 )
 from indexer.index import vector_index
 from indexer.index.vector_index import VectorIndex
+from indexer.stores.database import Database
 from indexer.stores.writing import no_rows
 from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, SearchResult, Term, Upserted
 from models import lanes as lanes_module
@@ -366,6 +367,26 @@ def test_fused_scores_are_those_of_the_formula(collection: Collection, encoder: 
         fused = sum(weights[m] * z[m][hit.id] for m in present) / sum(weights[m] for m in present)
         assert hit.score == pytest.approx(mean["image"] + std["image"] * fused, abs=1e-4)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize("last", ["items_by_collection (collection_pk)", "ix_items_image_sha256 (image_sha256)"])
+def test_the_same_picture_is_looked_up_by_its_hash(
+    collection: Collection, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite takes either index for as good, and the one that was made last; the other walks through all items."""
+    with collection.rules._database.write() as connection:
+        connection.exec_driver_sql(f"DROP INDEX {last.split()[0]}")
+        connection.exec_driver_sql("CREATE INDEX " + last.replace(" (", " ON items ("))
+    rows, plans = Database.rows, []
+
+    def explained(self: Database, statement: str, parameters: Sequence[object]) -> list[tuple[object, ...]]:
+        if "image_sha256 = ?" in statement:
+            plans.extend(plan for *_, plan in rows(self, "EXPLAIN QUERY PLAN " + statement, parameters))
+        return rows(self, statement, parameters)
+
+    monkeypatch.setattr(Database, "rows", explained)
+    collection.upsert([NewItem("a", picture("red"))], find_duplicates=True)
+    assert plans == ["SEARCH items USING INDEX ix_items_image_sha256 (image_sha256=?)"]
 
 
 def test_looking_for_duplicates_of_what_was_deleted_meanwhile_finds_none(

@@ -1,0 +1,116 @@
+"""`GroupCommit`: what several threads write at the same time is committed in one transaction.
+
+A commit waits for the disk, and all others wait for it; so whoever is let in commits for those who wait, too.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from indexer.preparation import Prepared
+from indexer.rules.judgement import Judgement
+from indexer.stores.catalogue import StoredItem
+from indexer.types import Failed, Outcome
+
+MOST_ITEMS = 256
+"""Items of a group; a write of more is one by itself."""
+
+
+@dataclass(eq=False)
+class Write:
+    """Items with different ids that one thread wants to be committed, and what became of that."""
+
+    ids: Sequence[str]
+    known: Mapping[str, StoredItem]
+    """What was stored of them when they were prepared."""
+    prepared: Mapping[str, Prepared | Failed]
+    judged: Judgement
+    also: Callable[[Mapping[str, Outcome], Connection], None]
+    """What else the transaction does, given what becomes of each item."""
+    is_committed: bool = False
+    is_settled: bool = False
+    """Whether it was tried; what is not committed then was prepared from what is no longer so."""
+    error: Exception | None = None
+    outcomes: dict[str, Outcome] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settled = self.prepared | self.judged.rejected
+        self.outcomes = {id_: _outcome(settled.get(id_), id_ in self.known) for id_ in self.ids}
+
+    @property
+    def changes(self) -> list[Prepared]:
+        """What is to be written."""
+        rejected = self.judged.rejected
+        return [made for id_, made in self.prepared.items() if isinstance(made, Prepared) and id_ not in rejected]
+
+
+class GroupCommit:
+    """In front of the writes of one collection. Thread-safe.
+
+    Args:
+        turn: Held while a group is committed.
+        commit: Commits those writes of a group, in which no id is twice, that still can be; gives these.
+    """
+
+    def __init__(
+        self, turn: AbstractContextManager[object], commit: Callable[[Sequence[Write]], Sequence[Write]]
+    ) -> None:
+        self._turn, self._commit = turn, commit
+        self._waiting: list[Write] = []
+        self._lock = threading.Lock()
+        """Of the list alone."""
+
+    def __call__(self, write: Write) -> bool:
+        """Commit a write, together with others that wait; whether it was, or has to be prepared anew.
+
+        Raises:
+            What committing it by itself raises; nothing of it is stored then.
+        """
+        with self._lock:
+            self._waiting.append(write)
+        with self._turn:
+            if not write.is_settled:  # by one who was let in before
+                self._settle(self._take(write))
+        if write.error:
+            raise write.error
+        return write.is_committed
+
+    def _take(self, first: Write) -> list[Write]:
+        """A write, with those that wait and may be committed beside it."""
+        with self._lock:
+            group, ids, left = [first], set(first.ids), []
+            for write in self._waiting:
+                if write is first:
+                    continue
+                if len(ids) + len(write.ids) <= MOST_ITEMS and ids.isdisjoint(write.ids):
+                    group.append(write)
+                    ids.update(write.ids)
+                else:
+                    left.append(write)
+            self._waiting = left
+        return group
+
+    def _settle(self, group: Sequence[Write]) -> None:
+        """Try a group; where it fails, each by itself, so that nobody is told of the fault of another."""
+        try:
+            for write in self._commit(group):
+                write.is_committed = True
+        except Exception as error:
+            if len(group) > 1:
+                for write in group:
+                    self._settle([write])
+                return
+            group[0].error = error
+        for write in group:
+            write.is_settled = True
+
+
+def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:
+    if isinstance(prepared, Failed):
+        return prepared
+    if prepared is None:
+        return "unchanged"
+    return "updated" if is_known else "created"
