@@ -507,8 +507,7 @@ class Collection:
             self._originals.remove(pictures, self._catalogue.referenced_images)
             raise
         self._take_over(written)
-        changed = [write.known[one.change.id] for write in able for one in write.changes if one.change.id in write.known]
-        replaced = {stored.item.image_sha256 for stored in changed if stored.item.image_sha256}
+        replaced = {sha256 for write in able for sha256 in write.replaced}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
         return able
 

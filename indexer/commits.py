@@ -37,7 +37,7 @@ class Write:
     outcomes: dict[str, Outcome] = field(init=False)
 
     def __post_init__(self) -> None:
-        settled = self.prepared | self.judged.rejected
+        settled = {**self.prepared, **self.judged.rejected}
         self.outcomes = {id_: _outcome(settled.get(id_), id_ in self.known) for id_ in self.ids}
 
     @property
@@ -45,6 +45,12 @@ class Write:
         """What is to be written."""
         rejected = self.judged.rejected
         return [made for id_, made in self.prepared.items() if isinstance(made, Prepared) and id_ not in rejected]
+
+    @property
+    def replaced(self) -> set[str]:
+        """SHA-256 of the pictures that what is to be written had."""
+        old = [self.known[made.change.id].item for made in self.changes if made.change.id in self.known]
+        return {item.image_sha256 for item in old if item.image_sha256}
 
 
 class GroupCommit:
