@@ -92,10 +92,11 @@ def open_resources(
         IndexerError: The data folder cannot be used.
     """
     return_freed_memory()
-    store, lanes, batches = ModelStore(settings.models_dir), Lanes(), Batches()
+    store, batches = ModelStore(settings.models_dir), Batches()
     searches, disk = Searches(settings.slow_search_ms), Disk(settings.data_dir, settings.min_free_bytes)
     # All readers together embed on the cores that one process would.
     cores = max(1, usable_cores() // max(1, settings.workers)) if read_only else usable_cores()
+    lanes = Lanes(cores)
     encoders = Encoders(settings, store, lanes, batches.observe, batches.observe_lookup, cores=cores)
     encoder_of = open_encoder or encoders
     encoder_of(settings.model)  # a server that cannot embed does not start

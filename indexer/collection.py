@@ -87,7 +87,8 @@ class Collection:
         lanes: Lanes,
     ) -> None:
         self._catalogue, self._originals, self.limits = catalogue, originals, limits
-        self._lanes = lanes
+        self.lanes = lanes
+        """In which who is served goes before its jobs."""
         # Held from before a commit until the index has taken it over: catalogue and index change as one.
         self._writes = threading.RLock()
         self._group_commit = GroupCommit(self._writes, self._commit)
@@ -173,7 +174,7 @@ class Collection:
             One result per item, in order.
         """
         results: list[Upserted | Failed] = []
-        with self._lanes.first():
+        with self.lanes.first():
             for batch in _batches_of_different_ids(new):
                 stored = self._upsert_different(batch)
                 results += [stored[item.id] for item in batch]
@@ -312,7 +313,7 @@ class Collection:
                 asked.setdefault(self.generations.get(request.generation), []).append(place)
             except GenerationConflict as error:
                 outcomes[place] = error
-        with self._lanes.first():
+        with self.lanes.first():
             for generation, places in asked.items():
                 together = [requests[place] for place in places]
                 outcomes.update(zip(places, generation.search_batch(together), strict=True))

@@ -267,8 +267,8 @@ class BulkBatcher:
         """As `Batcher` does."""
         vectors: list[Vector] = []
         while len(vectors) < len(rows):
-            self._lanes.give_way()
-            vectors += self._embed(rows[len(vectors) :])
+            with self._lanes.step():
+                vectors += self._embed(rows[len(vectors) :])
         return vectors
 
     @property

@@ -148,7 +148,7 @@ class DualEncoder:
             lanes=lanes,
             observe=partial(observe, "text"),
         )
-        self._tokenizer, self._lanes = tokenizer, lanes
+        self._tokenizer = tokenizer
         self._lane: Lane = "interactive"
 
     @classmethod
@@ -224,8 +224,6 @@ class DualEncoder:
         Returns:
             uint8 [height, width, 3].
         """
-        if self._lane == "bulk":
-            self._lanes.give_way()
         return self.manifest.preprocessing.pixels(image)
 
     def enough(self, size: tuple[int, int]) -> tuple[int, int]:

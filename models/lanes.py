@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from models.sessions import usable_cores
+
 Lane = Literal["interactive", "bulk"]
 
 MAX_WAIT_S = 0.025
 WORK_S = 0.05
 """A thread of bulk work waits for so long at most, and has then so long to itself, whoever is served: under any load
 it gets two thirds of its time. A search takes less than it waits, or is held up by others than bulk work."""
-
 
 QUIET_S = 1.0
 """Who was served comes again within so long, more often than not."""
@@ -22,12 +23,18 @@ class Lanes:
     """The two lanes of a process, whose cores all models and all collections share. Thread-safe.
 
     Threads have no priority that Python could set: one that holds the interpreter's lock, or a core, holds up all.
-    So bulk work goes in small steps, and takes none of them while somebody is served.
+    So bulk work goes in small steps, begins none of them while somebody is served, and leaves a core to who comes next:
+    a thread that loses its core while it holds the lock keeps all others waiting.
+
+    Args:
+        cores: Of the process; those of this machine, or of the container, if None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cores: int | None = None) -> None:
         self._changes = threading.Condition()
-        self._served = 0
+        self._served = self._steps = 0
+        self._most_beside = max(1, (cores or usable_cores()) - 1)
+        """Steps at a time while somebody was served lately."""
         self._last_served = -QUIET_S
         self._own = threading.local()
 
@@ -45,14 +52,34 @@ class Lanes:
                 if not self._served:
                     self._changes.notify_all()
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A step of bulk work, which the block does: it waits while anybody is served, but for no longer than is fair.
+
+        While somebody was served lately, it also waits for other steps, so that they leave a core.
+        """
+        self._give_way()
+        with self._changes:
+            self._changes.wait_for(lambda: self._steps < self._most_beside or self._is_quiet)
+            self._steps += 1
+        try:
+            yield
+        finally:
+            with self._changes:
+                self._steps -= 1
+                self._changes.notify_all()
+
     @property
     def is_quiet(self) -> bool:
         """Whether nobody is served, nor was a moment ago."""
         with self._changes:
-            return not self._served and time.monotonic() - self._last_served > QUIET_S
+            return self._is_quiet
 
-    def give_way(self) -> None:
-        """Wait while anybody is served, but for no longer than is fair."""
+    @property
+    def _is_quiet(self) -> bool:
+        return not self._served and time.monotonic() - self._last_served > QUIET_S
+
+    def _give_way(self) -> None:
         if time.monotonic() < getattr(self._own, "until", 0.0):
             return
         with self._changes:

@@ -199,7 +199,8 @@ def _decode(collection: Collection, entries: Sequence[Entry]) -> Chunk:
     looked_at = []
     for entry in entries:
         stored = known.get(entry.id)
-        looked_at.append(_draft(entry, stored, encoders=encoders, limits=collection.limits, drafts=drafts))
+        with collection.lanes.step():
+            looked_at.append(_draft(entry, stored, encoders=encoders, limits=collection.limits, drafts=drafts))
     return Chunk(looked_at, known, encoders, drafts, {})
 
 
@@ -237,7 +238,8 @@ def _write(collection: Collection, chunk: Chunk, on_chunk: OnChunk, seconds: flo
         on_chunk(report, connection)
 
     new = [entry.item for entry in chunk.entries if entry.item]
-    collection.store(new, chunk.known, chunk.prepared, record)
+    with collection.lanes.step():
+        collection.store(new, chunk.known, chunk.prepared, record)
 
 
 def _report(chunk: Chunk, outcomes: Mapping[str, Outcome], seconds: float) -> ChunkReport:

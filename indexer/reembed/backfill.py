@@ -113,7 +113,8 @@ def fill(
             done += len(chunk.gaps)
             report = _report(chunk, done, now - clock)
             fillings = [_filling(gap, chunk, generation) for gap in chunk.gaps if not gap.error]
-            collection.generations.fill(generation, fillings, partial(on_chunk, report))
+            with collection.lanes.step():
+                collection.generations.fill(generation, fillings, partial(on_chunk, report))
             after_chunk()
             clock = now
     return done
@@ -162,7 +163,8 @@ def _chunks(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:
 def _decode(generation: Generation, collection: Collection, gaps: Sequence[Gap]) -> Chunk:
     looked_at, drafts = [], []
     for gap in gaps:
-        gap, draft = _draft(gap, generation, collection.limits)
+        with collection.lanes.step():
+            gap, draft = _draft(gap, generation, collection.limits)
         looked_at.append(gap)
         if draft:
             drafts.append(draft)

@@ -413,8 +413,12 @@ def test_searches_and_uploads_are_served_before_bulk_work(tmp_path: Path, monkey
     lanes, encoder = Lanes(), FakeEncoder()
     encode, waited = encoder.encode_texts, list[bool]()
 
+    def step() -> None:
+        with lanes.step():
+            pass
+
     def encode_beside_a_job(texts: list[str]) -> object:
-        job = threading.Thread(target=lanes.give_way)
+        job = threading.Thread(target=step)
         job.start()
         job.join(0.05)
         waited.append(job.is_alive())

@@ -14,10 +14,12 @@ from indexer.ingest import pipeline as module
 from indexer.ingest.pipeline import ingest
 from indexer.jobs.store import ChunkReport, RowReport
 from indexer.sources import BadRow, ImageReference, Row, read_source
+from indexer.stores.catalogue import Catalogue
 from indexer.types import NewRule, Term
 from models.errors import ImageUndecodable
 from tests.fakes import FakeEncoder
 from tests.pictures import picture
+from tests.steps import watch_steps
 
 
 class Told:
@@ -168,6 +170,16 @@ def test_an_item_that_another_write_changed_meanwhile_is_prepared_anew(
     assert told.counts == {"updated": 1}
     assert collection.get("1").text == "red"
     assert collection.verify() == []
+
+
+def test_what_takes_long_is_done_in_steps_that_give_way(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = watch_steps(collection.lanes, monkeypatch)
+    for where, name in ((module, "draft"), (Catalogue, "write")):
+        monkeypatch.setattr(where, name, steps.noting(getattr(where, name)))
+    run(collection, [row(number, "red", f"text {number}") for number in range(1, 4)])
+    assert steps.noted == {"draft": [True] * 3, "write": [True]}
 
 
 def test_many_rows_of_many_chunks_come_in_order(collection: Collection, tmp_path: Path) -> None:

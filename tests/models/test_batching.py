@@ -240,9 +240,9 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
         return tower(rows)
 
     monkeypatch.setattr(module.time, "monotonic", lambda: now)
-    ways_given = list[int]()
+    steps_begun = list[int]()
     lanes = Lanes()
-    monkeypatch.setattr(lanes, "give_way", lambda: ways_given.append(len(tower.batches)))
+    monkeypatch.setattr(lanes, "_give_way", lambda: steps_begun.append(len(tower.batches)))
     monkeypatch.setattr(Lanes, "is_quiet", quiet)
     tower_alone = Batcher(run, largest=1000)
     batcher = BulkBatcher(tower_alone, tower_alone, lanes)
@@ -251,7 +251,7 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     steps = [len(batch) for batch in tower.batches]
     assert max(steps) == longest
     assert steps[1] == second
-    assert ways_given == list(range(len(steps)))
+    assert steps_begun == list(range(len(steps)))
 
 
 def test_what_nobody_waits_for_any_more_is_not_embedded(tower: Tower) -> None:

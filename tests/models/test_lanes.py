@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from models import lanes as module
 from models.encoder import DualEncoder
@@ -21,13 +20,18 @@ def begin(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
+def step(lanes: Lanes) -> None:
+    with lanes.step():
+        pass
+
+
 def test_bulk_work_waits_until_nobody_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAIT_S", 10 * WAIT_S)
     lanes = Lanes()
-    lanes.give_way()
+    step(lanes)
     with lanes.first():
         with lanes.first():
-            waiting = begin(lanes.give_way)
+            waiting = begin(lambda: step(lanes))
         waiting.join(0.05)
         assert waiting.is_alive()
     waiting.join(WAIT_S)
@@ -38,7 +42,7 @@ def test_bulk_work_goes_on_under_constant_load(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "MAX_WAIT_S", 0.01)
     lanes = Lanes()
     with lanes.first():
-        waiting = begin(lanes.give_way)
+        waiting = begin(lambda: step(lanes))
         waiting.join(WAIT_S)
         assert not waiting.is_alive()
 
@@ -46,13 +50,18 @@ def test_bulk_work_goes_on_under_constant_load(monkeypatch: pytest.MonkeyPatch) 
 def test_who_waited_in_vain_may_work_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAIT_S", 0.001)
     monkeypatch.setattr(module, "WORK_S", 30)
-    lanes, waits = Lanes(), list[None]()
+    lanes, waits = Lanes(), list[float]()
     wait_for = lanes._changes.wait_for
-    monkeypatch.setattr(lanes._changes, "wait_for", lambda *a: (waits.append(None), wait_for(*a))[1])
+
+    def noted(condition: Callable[[], bool], *seconds: float) -> bool:
+        waits.extend(seconds)
+        return wait_for(condition, *seconds)
+
+    monkeypatch.setattr(lanes._changes, "wait_for", noted)
     with lanes.first():
         for _ in range(100):
-            lanes.give_way()
-    assert len(waits) == 1
+            step(lanes)
+    assert waits == [0.001]
 
 
 def test_it_is_quiet_when_nobody_was_served_lately(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +77,38 @@ def test_it_is_quiet_when_nobody_was_served_lately(monkeypatch: pytest.MonkeyPat
     assert lanes.is_quiet
 
 
+@pytest.mark.parametrize(("cores", "served", "at_once"), [(4, True, 3), (4, False, 5), (1, True, 1), (1, False, 5)])
+def test_steps_leave_a_core_while_somebody_was_served_lately(cores: int, *, served: bool, at_once: int) -> None:
+    lanes, may_end = Lanes(cores), threading.Event()
+    began = threading.Semaphore(0)
+    if served:
+        with lanes.first():
+            pass
+
+    def work() -> None:
+        with lanes.step():
+            began.release()
+            assert may_end.wait(WAIT_S)
+
+    threads = [begin(work) for _ in range(5)]
+    for _ in range(at_once):
+        assert began.acquire(timeout=WAIT_S)
+    assert not began.acquire(timeout=0.05)
+    may_end.set()
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert [began.acquire(blocking=False) for _ in range(6 - at_once)] == [True] * (5 - at_once) + [False]
+
+
+def test_a_step_that_fails_is_one_no_more() -> None:
+    lanes = Lanes(1)
+    for _ in range(3):
+        with lanes.first():
+            pass
+        with pytest.raises(OSError, match="gone"), lanes.step():
+            raise OSError("gone")
+
+
 @pytest.fixture(scope="module")
 def lanes() -> Lanes:
     return Lanes()
@@ -81,7 +122,7 @@ def encoder(lanes: Lanes) -> DualEncoder:
 PIXELS: NDArray[np.uint8] = np.zeros((128, 128, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("step", ["resize", "pixels", "texts"])
+@pytest.mark.parametrize("step", ["pixels", "texts"])
 def test_each_step_of_a_model_in_bulk_gives_way_and_of_one_that_is_waited_for_none(
     step: str, encoder: DualEncoder, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,8 +130,6 @@ def test_each_step_of_a_model_in_bulk_gives_way_and_of_one_that_is_waited_for_no
 
     def work(model: DualEncoder) -> None:
         match step:
-            case "resize":
-                model.preprocess(Image.new("RGB", (300, 200)))
             case "pixels":
                 model.encode_pixels([PIXELS])
             case "texts":

@@ -13,6 +13,8 @@ from PIL import Image
 from indexer.collection import Collection
 from indexer.collections import Collections
 from indexer.errors import FingerprintMismatch, GenerationConflict, GenerationIncomplete, GenerationNotFound
+from indexer.generations import Generations
+from indexer.reembed import backfill
 from indexer.reembed import job as module
 from indexer.snapshots.creation import create_snapshot
 from indexer.snapshots.restoration import restore_snapshot
@@ -20,6 +22,7 @@ from indexer.types import CollectionSettings, Failed, NewItem, SearchRequest, Se
 from tests.fakes import FakeEncoder
 from tests.indexer.reembed.conftest import NEW, Folder
 from tests.pictures import picture
+from tests.steps import watch_steps
 from tests.waiting import WAIT_S
 
 COLOURS = ("red", "green", "blue", "yellow")
@@ -61,6 +64,15 @@ def check_whole(collection: Collection, expected: set[str], encoder: FakeEncoder
         if hit.item.text:
             assert np.allclose(hit.vectors["text"], encoder.encode_texts([hit.item.text]).vectors[0], atol=1e-3)
     assert collection.verify() == []
+
+
+def test_what_takes_long_is_done_in_steps_that_give_way(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(folder.collection, *items(7))
+    steps = watch_steps(folder.collection.lanes, monkeypatch)
+    for where, name in ((backfill, "_draft"), (Generations, "fill")):
+        monkeypatch.setattr(where, name, steps.noting(getattr(where, name)))
+    assert folder.reembed().state == "succeeded"
+    assert steps.noted == {"_draft": [True] * 7, "fill": [True]}
 
 
 def test_everything_is_found_by_the_new_model_and_the_old_one_rests(folder: Folder, open_folder: Open) -> None:
