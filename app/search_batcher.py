@@ -77,7 +77,7 @@ class SearchBatcher:
         self._count, self._tell = count, tell
         self._changes = threading.Condition()
         self._waiting: deque[_Request] = deque()
-        self._answered: list[int] = []
+        self._under_way: list[int] = []
         """Sizes of the groups that are answered now."""
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"search_{n}", daemon=True) for n in range(parallel)]
@@ -149,7 +149,7 @@ class SearchBatcher:
             for request, outcome in zip(group, group[0].context.copy().run(self._answer, group), strict=True):
                 request.end(outcome)
             with self._changes:
-                self._answered.remove(len(group))
+                self._under_way.remove(len(group))
                 self._changes.notify_all()
 
     def _take(self) -> list[_Request]:
@@ -165,16 +165,18 @@ class SearchBatcher:
             of_it = (request for request in self._waiting if request.collection is collection)
             taken = dict.fromkeys(islice(of_it, LARGEST))
             self._waiting = deque(request for request in self._waiting if request not in taken)
-            self._answered.append(len(taken))
+            self._under_way.append(len(taken))
             return list(taken)
 
     def _wait_s(self) -> float:
         """How long a thread is to stay idle, if nothing else comes."""
         if not self._waiting:
             return threading.TIMEOUT_MAX
-        if 2 * len(self._waiting) >= min(self._answered, default=1):
+        first = self._waiting[0]
+        company = sum(request.collection is first.collection for request in self._waiting)
+        if 2 * company >= min(self._under_way, default=1):
             return 0.0
-        return self._waiting[0].came + COMPANY_S - time.perf_counter()
+        return first.came + COMPANY_S - time.perf_counter()
 
     def _let_go(self) -> None:
         """Of those who wait, those that nobody waits for."""

@@ -33,6 +33,8 @@ CLIENTS, FEW = 64, 8
 OVERLOAD = 2.0
 MANY = 16
 """Pictures in one request for embeddings."""
+DRAWN = 1024
+"""Pictures that are put: of few, each would be in the collection a thousand times, and searches be about that."""
 PARTS = 5
 """Of the time; the first is for warming up, the second is what the last is compared with."""
 GROWTH = 1.05
@@ -62,7 +64,7 @@ def run(minutes: float = MINUTES, model: Path = EMBEDDED, items: int = ITEMS) ->
 
 
 def _draw(folder: Path) -> Inputs:
-    draw_sample(folder, items=MANY)
+    draw_sample(folder, items=DRAWN)
     (folder / "images").rename(folder / "pictures")
     return Inputs(folder)
 
@@ -70,7 +72,7 @@ def _draw(folder: Path) -> Inputs:
 def _mixed(inputs: Inputs) -> Iterator[bytes]:
     """Every kind as often; each text is another one."""
     draw = random.Random(0)
-    embeddings = request("/v1/embeddings", inputs.json({"input": [{"image": uri} for uri in inputs.uris]}))
+    embeddings = request("/v1/embeddings", inputs.json({"input": [{"image": uri} for uri in inputs.uris[:MANY]]}))
     for number in itertools.count():
         picture = draw.choice(inputs.pictures)
         kinds = [

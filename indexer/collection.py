@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sqlalchemy import Connection
 
-from indexer.commits import GroupCommit, Write
+from indexer.commits import Also, GroupCommit, Write
 from indexer.cursors import decode_cursor, encode_cursor
 from indexer.errors import CollectionNotFound, GenerationConflict, ItemNotFound, OriginalMissing
 from indexer.generation import Generation
@@ -195,7 +195,7 @@ class Collection:
         new: Sequence[NewItem],
         known: Mapping[str, StoredItem],
         prepared: Mapping[str, Prepared | Failed],
-        also: Callable[[Mapping[str, Outcome], Connection], None] = lambda outcomes, _: None,
+        also: Also | None = None,
     ) -> dict[str, Outcome]:
         """Commit prepared items with different ids in one transaction and bring them into the index.
 
@@ -203,7 +203,7 @@ class Collection:
 
         Args:
             known: What was stored of them when they were prepared; those that changed since are prepared anew.
-            also: What else the transaction does, given what becomes of each item.
+            also: What else the transaction does; it is then of these items alone.
         """
         ids = [item.id for item in new]
         write = Write(ids, known, prepared, self._judge(prepared, known), also)
@@ -481,14 +481,14 @@ class Collection:
             vectors[change.id] = kept | {modality: to_float16(vector) for modality, vector in new.items()}
         return self.rules.judge(vectors, active)
 
-    def _commit(self, writes: Sequence[Write]) -> list[Write]:
-        """Those that can be committed as they are prepared; in one transaction, while nobody else writes."""
+    def _commit(self, writes: Sequence[Write]) -> None:
+        """Commit those that can be as they are prepared; in one transaction, while nobody else writes."""
         self._check_open()
         # Embedding is slow and runs without the lock: another write, or a generation, may have come in between.
         hashes = self._catalogue.content_hashes(self.pk, [id_ for write in writes for id_ in write.ids])
         able = [write for write in writes if self._ready(write.prepared) and _is_as_known(write, hashes)]
         if not able:
-            return []
+            return
         made = [one for write in able for one in write.changes]
         pictures = {
             one.change.image_sha256: one.image
@@ -499,7 +499,8 @@ class Collection:
         def also(connection: Connection) -> None:
             for write in able:
                 self.rules.record(connection, write.judged)
-                write.also(write.outcomes, connection)
+                if write.also:
+                    write.also(write.outcomes, connection)
 
         try:
             with self._originals.stored(pictures):
@@ -507,10 +508,11 @@ class Collection:
         except Exception:
             self._originals.remove(pictures, self._catalogue.referenced_images)
             raise
+        for write in able:
+            write.is_committed = True
         self._take_over(written)
         replaced = {sha256 for write in able for sha256 in write.replaced}
         self._originals.remove(replaced - set(pictures), self._catalogue.referenced_images)
-        return able
 
     def _take_over(self, written: Written) -> None:
         """Bring a committed write into the index; it is acknowledged only after that."""
@@ -554,12 +556,12 @@ class Collection:
         return vectors
 
     def _with_duplicates(self, result: Upserted) -> Upserted:
-        own = self._catalogue.picture(self.pk, result.id)
+        own = self._catalogue.pk_and_image(self.pk, result.id)
         if own is None:  # it was deleted meanwhile
             return result
         pk, sha256 = own
         near = self._near(pk)
-        ids = self._catalogue.ids(list(near)) if near else {}
+        ids = self._catalogue.ids(list(near))
         scores = {ids[other]: score for other, score in near.items() if other in ids}
         if sha256:
             same = self._catalogue.same_image(self.pk, sha256, MAX_DUPLICATES + 1)

@@ -1,12 +1,14 @@
 """`GroupCommit`: what several threads write at the same time is committed in one transaction.
 
-A commit waits for the disk, and all others wait for it; so whoever is let in commits for those who wait, too.
+A commit waits for the disk, and all others wait for it; so whoever is let in commits for those who wait, too. Chunks of
+jobs, whose transactions do something else as well, are committed by themselves.
 """
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
@@ -18,6 +20,9 @@ from indexer.types import Failed, Outcome
 MOST_ITEMS = 256
 """Items of a group; a write of more is one by itself."""
 
+Also: TypeAlias = Callable[[Mapping[str, Outcome], Connection], None]
+"""Does something else in the transaction, given what becomes of each item."""
+
 
 @dataclass(eq=False)
 class Write:
@@ -28,8 +33,7 @@ class Write:
     """What was stored of them when they were prepared."""
     prepared: Mapping[str, Prepared | Failed]
     judged: Judgement
-    also: Callable[[Mapping[str, Outcome], Connection], None]
-    """What else the transaction does, given what becomes of each item."""
+    also: Also | None
     is_committed: bool = False
     is_settled: bool = False
     """Whether it was tried; what is not committed then was prepared from what is no longer so."""
@@ -58,12 +62,10 @@ class GroupCommit:
 
     Args:
         turn: Held while a group is committed.
-        commit: Commits those writes of a group, in which no id is twice, that still can be; gives these.
+        commit: Commits those writes of a group, in which no id is twice, that still can be, and marks them.
     """
 
-    def __init__(
-        self, turn: AbstractContextManager[object], commit: Callable[[Sequence[Write]], Sequence[Write]]
-    ) -> None:
+    def __init__(self, turn: AbstractContextManager[object], commit: Callable[[Sequence[Write]], None]) -> None:
         self._turn, self._commit = turn, commit
         self._waiting: list[Write] = []
         self._lock = threading.Lock()
@@ -73,7 +75,7 @@ class GroupCommit:
         """Commit a write, together with others that wait; whether it was, or has to be prepared anew.
 
         Raises:
-            What committing it by itself raises; nothing of it is stored then.
+            What committing it by itself raises, or bringing it into the index.
         """
         with self._lock:
             self._waiting.append(write)
@@ -91,7 +93,8 @@ class GroupCommit:
             for write in self._waiting:
                 if write is first:
                     continue
-                if len(ids) + len(write.ids) <= MOST_ITEMS and ids.isdisjoint(write.ids):
+                together = first.also is None and write.also is None
+                if together and len(ids) + len(write.ids) <= MOST_ITEMS and ids.isdisjoint(write.ids):
                     group.append(write)
                     ids.update(write.ids)
                 else:
@@ -100,16 +103,15 @@ class GroupCommit:
         return group
 
     def _settle(self, group: Sequence[Write]) -> None:
-        """Try a group; where it fails, each by itself, so that nobody is told of the fault of another."""
+        """Try a group; what fails before it is committed by itself again, so that nobody is told of another's fault."""
         try:
-            for write in self._commit(group):
-                write.is_committed = True
+            self._commit(group)
         except Exception as error:
-            if len(group) > 1:
-                for write in group:
+            for write in group:
+                if len(group) > 1 and not write.is_committed:
                     self._settle([write])
-                return
-            group[0].error = error
+                else:
+                    write.error = error
         for write in group:
             write.is_settled = True
 

@@ -267,7 +267,7 @@ class BulkBatcher:
         """As `Batcher` does."""
         vectors: list[Vector] = []
         while len(vectors) < len(rows):
-            with self._lanes.step():
+            with self._lanes.step(self._beside.parallel):
                 vectors += self._embed(rows[len(vectors) :])
         return vectors
 

@@ -78,7 +78,7 @@ class Encoder(Protocol):
 
     @property
     def bulk(self) -> "Encoder":
-        """The same model for work that nobody waits for: each of its steps gives way to those who are served."""
+        """The same model for work that nobody waits for: each run of a tower is a step in the lane of such work."""
 
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
@@ -201,7 +201,7 @@ class DualEncoder:
 
     @property
     def bulk(self) -> "DualEncoder":
-        """The same model for work that nobody waits for: each of its steps gives way to those who are served."""
+        """The same model for work that nobody waits for: each run of a tower is a step in the lane of such work."""
         other = copy(self)
         other._lane, other.queries = "bulk", QueryCache()
         return other

@@ -12,8 +12,8 @@ Lane = Literal["interactive", "bulk"]
 
 MAX_WAIT_S = 0.025
 WORK_S = 0.05
-"""A thread of bulk work waits for so long at most, and has then so long to itself, whoever is served: under any load
-it gets two thirds of its time. A search takes less than it waits, or is held up by others than bulk work."""
+"""A thread of bulk work waits for so long at most, and has then so long in which it does not wait again, whoever is
+served: it goes on under any load. A search takes less than it waits, or is held up by others than bulk work."""
 
 QUIET_S = 1.0
 """Who was served comes again within so long, more often than not."""
@@ -23,8 +23,8 @@ class Lanes:
     """The two lanes of a process, whose cores all models and all collections share. Thread-safe.
 
     Threads have no priority that Python could set: one that holds the interpreter's lock, or a core, holds up all.
-    So bulk work goes in small steps, begins none of them while somebody is served, and leaves a core to who comes next:
-    a thread that loses its core while it holds the lock keeps all others waiting.
+    So bulk work goes in small steps, gives way before each of them, and leaves a core to who comes next: a thread that
+    loses its core while it holds the lock keeps all others waiting.
 
     Args:
         cores: Of the process; those of this machine, or of the container, if None.
@@ -32,9 +32,9 @@ class Lanes:
 
     def __init__(self, cores: int | None = None) -> None:
         self._changes = threading.Condition()
-        self._served = self._steps = 0
-        self._most_beside = max(1, (cores or usable_cores()) - 1)
-        """Steps at a time while somebody was served lately."""
+        self._served = self._taken = 0
+        self._left = max(1, (cores or usable_cores()) - 1)
+        """Cores that steps may take while somebody was served lately."""
         self._last_served = -QUIET_S
         self._own = threading.local()
 
@@ -53,20 +53,25 @@ class Lanes:
                     self._changes.notify_all()
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self, cores: int = 1) -> Iterator[None]:
         """A step of bulk work, which the block does: it waits while anybody is served, but for no longer than is fair.
 
-        While somebody was served lately, it also waits for other steps, so that they leave a core.
+        While somebody was served lately, it also waits for other steps, so that they leave a core. None is begun in
+        another one.
+
+        Args:
+            cores: That it keeps busy.
         """
         self._give_way()
         with self._changes:
-            self._changes.wait_for(lambda: self._steps < self._most_beside or self._is_quiet)
-            self._steps += 1
+            while not self._changes.wait_for(lambda: self._has_room(cores), QUIET_S):
+                pass  # that nobody was served for so long is no change that anybody tells of
+            self._taken += cores
         try:
             yield
         finally:
             with self._changes:
-                self._steps -= 1
+                self._taken -= cores
                 self._changes.notify_all()
 
     @property
@@ -78,6 +83,9 @@ class Lanes:
     @property
     def _is_quiet(self) -> bool:
         return not self._served and time.monotonic() - self._last_served > QUIET_S
+
+    def _has_room(self, cores: int) -> bool:
+        return not self._taken or self._taken + cores <= self._left or self._is_quiet
 
     def _give_way(self) -> None:
         if time.monotonic() < getattr(self._own, "until", 0.0):

@@ -28,7 +28,8 @@ class Steps:
         return call
 
     @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self, cores: int = 1) -> Iterator[None]:
+        assert not getattr(self._own, "inside", False), "a step in a step may wait for itself"
         self._own.inside = True
         yield
         self._own.inside = False

@@ -192,10 +192,12 @@ class Catalogue:
             query = select(func.count()).select_from(items).where(items.c.collection_pk == collection_pk)
             return connection.execute(query).scalar_one()
 
-    def picture(self, collection_pk: int, id_: str) -> tuple[int, str | None] | None:
-        """Primary key of an item and SHA-256 of its picture, None where it has none; None where there is no item."""
+    def pk_and_image(self, collection_pk: int, id_: str) -> tuple[int, str | None] | None:
+        """An item's primary key and its picture's SHA-256, None where it has none; None where there is no item."""
         query = "SELECT pk, image_sha256 FROM items WHERE collection_pk = ? AND id = ?"
-        return next(((pk, sha256) for pk, sha256 in self._database.rows(query, [collection_pk, id_])), None)
+        for pk, sha256 in self._database.rows(query, [collection_pk, id_]):
+            return pk, sha256
+        return None
 
     def same_image(self, collection_pk: int, sha256: str, limit: int) -> list[str]:
         """Ids of items with exactly this picture."""
@@ -217,6 +219,8 @@ class Catalogue:
     def ids(self, pks: Sequence[int]) -> dict[int, str]:
         """The ids of the items with these primary keys, those there still are."""
         found: dict[int, str] = {}
+        if not pks:
+            return found
         with self._database.read() as connection:
             for chunk in chunks(pks):
                 rows = connection.execute(select(items.c.pk, items.c.id).where(items.c.pk.in_(chunk)))

@@ -142,6 +142,7 @@ def test_a_thread_that_is_idle_waits_for_half_as_many_as_are_answered(
         await waiting(pair, 5)
         slow.let_go(1)  # one of the two ends, and its thread takes them
         assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        await asyncio.sleep(0.05)  # until both wait to be let go, the older one first
         slow.let_go(1)
         await asyncio.gather(alone, *second)  # so the five are answered alone
         two = ask(pair, slow, "x", "y")
@@ -164,11 +165,13 @@ def test_nobody_waits_for_company_for_long(pair: SearchBatcher, monkeypatch: pyt
         first = await held(pair, slow)
         slow.let_go()
         await first
-        pair._answered.append(3)  # stands for a group that does not end
+        while pair._under_way:  # its thread comes to that after it has answered
+            await asyncio.sleep(0.001)
+        pair._under_way.append(3)  # stands for a group that does not end
         [alone] = ask(pair, slow, "alone")
         slow.let_go()
         assert await alone == "alone"
-        pair._answered.remove(3)
+        pair._under_way.remove(3)
 
     began = time.perf_counter()
     run(play())

@@ -1,12 +1,11 @@
 """What is written at the same time is committed together, each write with its own outcome."""
 
-import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 
 from indexer import commits
 from indexer.collection import Collection
@@ -17,8 +16,7 @@ from indexer.types import Failed, NewItem, NewRule, Outcome, Term, Upserted
 from tests.fakes import FakeEncoder
 from tests.indexer.test_collection import find, put
 from tests.pictures import picture
-
-WAIT_S = 10
+from tests.waiting import WAIT_S
 
 
 @pytest.fixture
@@ -44,12 +42,14 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 def wait_for(collection: Collection, writes: int) -> None:
     """Until so many wait."""
-    group, patience = collection._group_commit, threading.Event()
-    for _ in range(1000):
-        if len(group._waiting) == writes:
-            return
-        patience.wait(WAIT_S / 1000)
-    raise AssertionError(f"{len(group._waiting)} wait, not {writes}")
+    ends = time.monotonic() + WAIT_S
+    while len(collection._group_commit._waiting) < writes:
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+
+
+def statuses(written: Future[list[Upserted | Failed]]) -> list[str]:
+    return [one.status for one in written.result(WAIT_S) if isinstance(one, Upserted)]
 
 
 def test_what_waits_is_committed_in_one_transaction(
@@ -81,24 +81,76 @@ def test_an_id_that_waits_twice_is_written_in_turn(
     assert collection.verify() == []
 
 
-def test_a_write_that_fails_fails_alone(collection: Collection, pool: ThreadPoolExecutor) -> None:
-    def store(id_: str) -> Mapping[str, Outcome]:
-        new = [NewItem(id_, text="a red thing")]
+def test_a_write_that_fails_fails_alone(
+    collection: Collection, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Catalogue.write
 
-        def also(_: Mapping[str, Outcome], connection: Connection) -> None:
-            if id_ == "bad":
-                raise StorageUnavailable("the disk is full")
+    def fail(self: Catalogue, row: Any, changes: Sequence[Any], *also: Any) -> Any:
+        if any(change.id == "bad" for change in changes):
+            raise StorageUnavailable("the disk is full")
+        return write(self, row, changes, *also)
 
-        prepared = prepare(new, {}, collection.generations.encoders, collection.limits)
-        return collection.store(new, {}, prepared, also)
-
+    monkeypatch.setattr(Catalogue, "write", fail)
     with collection._writes:
-        writes = {id_: pool.submit(store, id_) for id_ in ("good", "bad", "fine")}
+        puts = {id_: pool.submit(collection.upsert, [NewItem(id_, text="red")]) for id_ in ("good", "bad", "fine")}
         wait_for(collection, 3)
     with pytest.raises(StorageUnavailable, match="disk is full"):
-        writes["bad"].result(WAIT_S)
-    assert [writes[id_].result(WAIT_S) for id_ in ("good", "fine")] == [{"good": "created"}, {"fine": "created"}]
+        puts["bad"].result(WAIT_S)
+    assert [statuses(puts[id_]) for id_ in ("good", "fine")] == [["created"], ["created"]]
     assert set(find(collection, "red")) == {"good", "fine"}
+    assert collection.verify() == []
+
+
+def test_what_fails_once_it_is_committed_is_told_to_all_of_the_group(
+    collection: Collection, pool: ThreadPoolExecutor, committed: list[set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise OSError("the index cannot be read")
+
+    with collection._writes, monkeypatch.context() as patch:
+        patch.setattr(collection, "_take_over", fail)
+        puts = [pool.submit(collection.upsert, [NewItem(id_, text="red")]) for id_ in "ab"]
+        wait_for(collection, 2)
+        group = collection._group_commit
+        group._settle(group._take(group._waiting[0]))
+    for put_ in puts:
+        with pytest.raises(OSError, match="cannot be read"):
+            put_.result(WAIT_S)
+    assert committed == [{"a", "b"}]
+
+
+def test_a_chunk_of_a_job_is_committed_by_itself(
+    collection: Collection, pool: ThreadPoolExecutor, committed: list[set[str]]
+) -> None:
+    told: list[Mapping[str, Outcome]] = []
+
+    def store(id_: str) -> Mapping[str, Outcome]:
+        new = [NewItem(id_, text="red")]
+        prepared = prepare(new, {}, collection.generations.encoders, collection.limits)
+        return collection.store(new, {}, prepared, lambda outcomes, _: told.append(outcomes))
+
+    with collection._writes:
+        chunks = [pool.submit(store, id_) for id_ in ("chunk 1", "chunk 2")]
+        puts = [pool.submit(collection.upsert, [NewItem(id_, text="red")]) for id_ in "ab"]
+        wait_for(collection, 4)
+    for write in (*chunks, *puts):
+        write.result(WAIT_S)
+    assert sorted(committed, key=sorted) == [{"a", "b"}, {"chunk 1"}, {"chunk 2"}]
+    assert sorted(told, key=str) == [{"chunk 1": "created"}, {"chunk 2": "created"}]
+
+
+def test_all_of_a_group_may_have_been_overtaken(
+    collection: Collection, pool: ThreadPoolExecutor, committed: list[set[str]]
+) -> None:
+    for id_ in "ab":
+        put(collection, id_, text="red")
+    with collection._writes:
+        puts = [pool.submit(collection.upsert, [NewItem(id_, text="green")]) for id_ in "ab"]
+        wait_for(collection, 2)
+        collection.delete(["a", "b"])
+    assert [statuses(put_) for put_ in puts] == [["created"], ["created"]]
+    assert set().union(*committed) == {"a", "b"}
     assert collection.verify() == []
 
 
@@ -112,8 +164,7 @@ def test_one_that_was_overtaken_is_prepared_anew_and_holds_up_nobody(
         wait_for(collection, 2)
         # Stands for another write of the same item, which the lock lets through as it is this thread's.
         collection.delete(["old"])
-    assert [one.status for one in late.result(WAIT_S) if isinstance(one, Upserted)] == ["created"]
-    assert [one.status for one in other.result(WAIT_S) if isinstance(one, Upserted)] == ["created"]
+    assert statuses(late) == statuses(other) == ["created"]
     assert committed == [{"old"}, {"new"}, {"old"}]
     assert find(collection, "green", limit=1) == ["old"]
 

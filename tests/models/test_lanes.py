@@ -20,8 +20,8 @@ def begin(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def step(lanes: Lanes) -> None:
-    with lanes.step():
+def step(lanes: Lanes, cores: int = 1) -> None:
+    with lanes.step(cores):
         pass
 
 
@@ -61,7 +61,7 @@ def test_who_waited_in_vain_may_work_for_a_while(monkeypatch: pytest.MonkeyPatch
     with lanes.first():
         for _ in range(100):
             step(lanes)
-    assert waits == [0.001]
+    assert waits.count(0.001) == 1
 
 
 def test_it_is_quiet_when_nobody_was_served_lately(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,10 @@ def test_it_is_quiet_when_nobody_was_served_lately(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("cores", "served", "at_once"), [(4, True, 3), (4, False, 5), (1, True, 1), (1, False, 5)])
-def test_steps_leave_a_core_while_somebody_was_served_lately(cores: int, *, served: bool, at_once: int) -> None:
+def test_steps_leave_a_core_while_somebody_was_served_lately(
+    cores: int, *, served: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S if served else 0.0)
     lanes, may_end = Lanes(cores), threading.Event()
     began = threading.Semaphore(0)
     if served:
@@ -100,13 +103,50 @@ def test_steps_leave_a_core_while_somebody_was_served_lately(cores: int, *, serv
     assert [began.acquire(blocking=False) for _ in range(6 - at_once)] == [True] * (5 - at_once) + [False]
 
 
-def test_a_step_that_fails_is_one_no_more() -> None:
+@pytest.mark.parametrize("sizes", [(3, 1), (1, 3)])
+def test_a_step_that_takes_many_cores_has_none_beside_it(
+    sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
+    lanes = Lanes(4)
+    with lanes.first():
+        pass
+    with lanes.step(sizes[0]):
+        other = begin(lambda: step(lanes, sizes[1]))
+        other.join(0.05)
+        assert other.is_alive()
+    other.join(WAIT_S)
+    assert not other.is_alive()
+
+
+def test_a_step_larger_than_the_machine_is_done_alone() -> None:
+    lanes = Lanes(2)
+    with lanes.first():
+        pass
+    step(lanes, 7)
+
+
+def test_who_waits_for_other_steps_goes_on_when_it_becomes_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.1)
     lanes = Lanes(1)
-    for _ in range(3):
-        with lanes.first():
-            pass
-        with pytest.raises(OSError, match="gone"), lanes.step():
-            raise OSError("gone")
+    with lanes.first():
+        pass
+    with lanes.step():
+        other = begin(lambda: step(lanes))
+        other.join(WAIT_S)
+        assert not other.is_alive()
+
+
+def test_a_step_that_fails_is_one_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
+    lanes = Lanes(1)
+    with lanes.first():
+        pass
+    with pytest.raises(OSError, match="gone"), lanes.step():
+        raise OSError("gone")
+    after = begin(lambda: step(lanes))
+    after.join(WAIT_S)
+    assert not after.is_alive()
 
 
 @pytest.fixture(scope="module")
