@@ -10,14 +10,19 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 LARGE_BYTES = 4 * 2**20
 ARENAS = 2
 
+YOUNG_OBJECTS, YOUNGER_PASSES = 10_000, 20
+"""So many are made until Python's collector looks at them, and so often it does until it looks at older ones, too. What
+a group of searches makes is gone with their answers; by default (700 and 10) it would be looked at many times."""
+
 
 def set_aside() -> None:
     """Have Python's collector of cycles never look again at what there is now, which stays as long as the server.
 
-    It would look at all of it every few requests, for as long as some of these take.
+    It would look at all of it every few requests, for as long as some of these take; and at what these make less often.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, YOUNGER_PASSES, YOUNGER_PASSES)
 
 
 def return_freed_memory() -> None:
