@@ -82,8 +82,11 @@ class GroupCommit:
         with self._turn:
             if not write.is_settled:  # by one who was let in before
                 self._settle(self._take(write))
-        if write.error:
-            raise write.error
+        try:
+            if write.error:
+                raise write.error
+        finally:
+            write.error = None  # whose frames hold the write, with its pictures
         return write.is_committed
 
     def _take(self, first: Write) -> list[Write]:
@@ -104,16 +107,17 @@ class GroupCommit:
 
     def _settle(self, group: Sequence[Write]) -> None:
         """Try a group; what fails before it is committed by itself again, so that nobody is told of another's fault."""
+        failed: Exception | None = None
         try:
             self._commit(group)
         except Exception as error:
-            for write in group:
-                if len(group) > 1 and not write.is_committed:
-                    self._settle([write])
-                else:
-                    write.error = error
+            failed = error
         for write in group:
-            write.is_settled = True
+            if failed and len(group) > 1 and not write.is_committed:
+                self._settle([write])
+            else:
+                write.error, write.is_settled = failed, True
+        del failed  # whose frames hold the group
 
 
 def _outcome(prepared: Prepared | Failed | None, is_known: bool) -> Outcome:

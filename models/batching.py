@@ -254,10 +254,11 @@ class BulkBatcher:
     Args:
         alone: Of a tower, while nobody was served lately.
         beside: Of the same tower, while somebody was: it leaves cores to them.
+        cores: That `beside` keeps busy.
     """
 
-    def __init__(self, alone: Batcher, beside: Batcher, lanes: Lanes) -> None:
-        self._alone, self._beside, self._lanes = alone, beside, lanes
+    def __init__(self, alone: Batcher, beside: Batcher, lanes: Lanes, cores: int = 1) -> None:
+        self._alone, self._beside, self._lanes, self._cores = alone, beside, lanes, cores
         self._step = FIRST_STEP
         """Rows of the last run."""
         self._row_s: float | None = None
@@ -267,7 +268,7 @@ class BulkBatcher:
         """As `Batcher` does."""
         vectors: list[Vector] = []
         while len(vectors) < len(rows):
-            with self._lanes.step(self._beside.parallel):
+            with self._lanes.step(self._cores):
                 vectors += self._embed(rows[len(vectors) :])
         return vectors
 

@@ -32,7 +32,7 @@ class Lanes:
 
     def __init__(self, cores: int | None = None) -> None:
         self._changes = threading.Condition()
-        self._served = self._taken = 0
+        self._served = self._taken = self._large = 0
         self._left = max(1, (cores or usable_cores()) - 1)
         """Cores that steps may take while somebody was served lately."""
         self._last_served = -QUIET_S
@@ -64,8 +64,10 @@ class Lanes:
         """
         self._give_way()
         with self._changes:
+            self._large += cores > 1
             while not self._changes.wait_for(lambda: self._has_room(cores), QUIET_S):
                 pass  # that nobody was served for so long is no change that anybody tells of
+            self._large -= cores > 1
             self._taken += cores
         try:
             yield
@@ -85,6 +87,8 @@ class Lanes:
         return not self._served and time.monotonic() - self._last_served > QUIET_S
 
     def _has_room(self, cores: int) -> bool:
+        if cores == 1 and self._large:  # which small steps would overtake for ever
+            return self._is_quiet
         return not self._taken or self._taken + cores <= self._left or self._is_quiet
 
     def _give_way(self) -> None:

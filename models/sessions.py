@@ -96,7 +96,10 @@ class Session:
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
         self.on_gpu = self.providers[0] != "CPUExecutionProvider"
-        self.parallel = 1 if self.on_gpu or not threads else max(1, (cores or usable_cores()) // threads)
+        all_cores = cores or usable_cores()
+        self.cores = 1 if self.on_gpu else threads or all_cores
+        """That one run keeps busy."""
+        self.parallel = 1 if self.on_gpu else max(1, all_cores // self.cores)
         """Runs that are best made at once: on CPU as many as its threads leave cores for."""
 
     def run(self, batch: NDArray[Any]) -> NDArray[np.float32]:

@@ -31,8 +31,10 @@ class Steps:
     def step(self, cores: int = 1) -> Iterator[None]:
         assert not getattr(self._own, "inside", False), "a step in a step may wait for itself"
         self._own.inside = True
-        yield
-        self._own.inside = False
+        try:
+            yield
+        finally:
+            self._own.inside = False
 
 
 def watch_steps(lanes: Lanes, monkeypatch: pytest.MonkeyPatch) -> Steps:

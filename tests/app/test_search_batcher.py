@@ -132,29 +132,31 @@ def test_a_thread_that_is_idle_waits_for_half_as_many_as_are_answered(
     pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
-    slow = Slow()
+    slow, other = Slow(), Slow()
 
     async def play() -> None:
         alone = await held(pair, slow)
-        second = ask(pair, slow, "second")  # no fewer than the first group has
-        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        second = ask(pair, other, "second")  # no fewer than the first group has
+        assert await asyncio.to_thread(other.began.acquire, timeout=WAIT_S)
         five = ask(pair, slow, *"abcde")
         await waiting(pair, 5)
-        slow.let_go(1)  # one of the two ends, and its thread takes them
-        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
-        await asyncio.sleep(0.05)  # until both wait to be let go, the older one first
-        slow.let_go(1)
-        await asyncio.gather(alone, *second)  # so the five are answered alone
-        two = ask(pair, slow, "x", "y")
+        other.let_go()  # its thread takes them
+        await second[0]
+        while slow.groups[1:] == []:
+            await asyncio.sleep(0.001)
+        pair._under_way.remove(1)  # stands for the end of the first group, so that the five are answered alone
+        two = [*ask(pair, slow, "x"), *ask(pair, other, "y"), *ask(pair, slow, "z")]
         await asyncio.sleep(0.05)
-        assert pair.waiting == 2
-        third = ask(pair, slow, "z")
-        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
-        slow.let_go(2)
-        assert "".join(await asyncio.gather(*five, *two, *third)) == "abcdexyz"
+        assert pair.waiting == 3  # of two collections, and so not half of five of one
+        pair._under_way.append(1)
+        slow.let_go(3)
+        other.let_go()
+        assert await alone == "first"
+        assert "".join(await asyncio.gather(*five, *two)) == "abcdexyz"
 
     run(play())
-    assert slow.groups == [["first"], ["second"], list("abcde"), list("xyz")]
+    assert slow.groups == [["first"], list("abcde"), ["x", "z"]]
+    assert other.groups == [["second"], ["y"]]
 
 
 def test_nobody_waits_for_company_for_long(pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Who waits for an answer goes first, and bulk work still comes to an end."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -119,11 +120,31 @@ def test_a_step_that_takes_many_cores_has_none_beside_it(
     assert not other.is_alive()
 
 
-def test_a_step_larger_than_the_machine_is_done_alone() -> None:
+def test_a_step_larger_than_the_machine_is_done_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
     lanes = Lanes(2)
     with lanes.first():
         pass
-    step(lanes, 7)
+    large = begin(lambda: step(lanes, 7))
+    large.join(WAIT_S)
+    assert not large.is_alive()
+
+
+def test_small_steps_do_not_overtake_a_large_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
+    lanes = Lanes(4)
+    with lanes.first():
+        pass
+    with lanes.step():
+        large = begin(lambda: step(lanes, 3))
+        while not lanes._large:
+            time.sleep(0.001)
+        small = begin(lambda: step(lanes))  # for which there is room
+        small.join(0.05)
+        assert (large.is_alive(), small.is_alive()) == (True, True)
+    for thread in (large, small):
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
 
 
 def test_who_waits_for_other_steps_goes_on_when_it_becomes_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,14 +183,14 @@ def encoder(lanes: Lanes) -> DualEncoder:
 PIXELS: NDArray[np.uint8] = np.zeros((128, 128, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("step", ["pixels", "texts"])
+@pytest.mark.parametrize("what", ["pixels", "texts"])
 def test_each_step_of_a_model_in_bulk_gives_way_and_of_one_that_is_waited_for_none(
-    step: str, encoder: DualEncoder, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
+    what: str, encoder: DualEncoder, lanes: Lanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAIT_S", 10 * WAIT_S)
 
     def work(model: DualEncoder) -> None:
-        match step:
+        match what:
             case "pixels":
                 model.encode_pixels([PIXELS])
             case "texts":
