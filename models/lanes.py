@@ -32,9 +32,13 @@ class Lanes:
 
     def __init__(self, cores: int | None = None) -> None:
         self._changes = threading.Condition()
-        self._served = self._taken = self._large = 0
-        self._left = max(1, (cores or usable_cores()) - 1)
+        self._served = 0
+        self._most = max(1, (cores or usable_cores()) - 1)
         """Cores that steps may take while somebody was served lately."""
+        self._taken = 0
+        """Cores that steps keep busy."""
+        self._large = 0
+        """Steps of several cores that wait."""
         self._last_served = -QUIET_S
         self._own = threading.local()
 
@@ -89,7 +93,7 @@ class Lanes:
     def _has_room(self, cores: int) -> bool:
         if cores == 1 and self._large:  # which small steps would overtake for ever
             return self._is_quiet
-        return not self._taken or self._taken + cores <= self._left or self._is_quiet
+        return not self._taken or self._taken + cores <= self._most or self._is_quiet
 
     def _give_way(self) -> None:
         if time.monotonic() < getattr(self._own, "until", 0.0):

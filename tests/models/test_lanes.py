@@ -21,9 +21,23 @@ def begin(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
+def end(thread: threading.Thread) -> None:
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
 def step(lanes: Lanes, cores: int = 1) -> None:
     with lanes.step(cores):
         pass
+
+
+def lately_served(cores: int, monkeypatch: pytest.MonkeyPatch) -> Lanes:
+    """Where somebody was served, and it becomes quiet in no test."""
+    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
+    lanes = Lanes(cores)
+    with lanes.first():
+        pass
+    return lanes
 
 
 def test_bulk_work_waits_until_nobody_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,33 +122,21 @@ def test_steps_leave_a_core_while_somebody_was_served_lately(
 def test_a_step_that_takes_many_cores_has_none_beside_it(
     sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
-    lanes = Lanes(4)
-    with lanes.first():
-        pass
+    lanes = lately_served(4, monkeypatch)
     with lanes.step(sizes[0]):
         other = begin(lambda: step(lanes, sizes[1]))
         other.join(0.05)
         assert other.is_alive()
-    other.join(WAIT_S)
-    assert not other.is_alive()
+    end(other)
 
 
 def test_a_step_larger_than_the_machine_is_done_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
-    lanes = Lanes(2)
-    with lanes.first():
-        pass
-    large = begin(lambda: step(lanes, 7))
-    large.join(WAIT_S)
-    assert not large.is_alive()
+    lanes = lately_served(2, monkeypatch)
+    end(begin(lambda: step(lanes, 7)))
 
 
 def test_small_steps_do_not_overtake_a_large_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
-    lanes = Lanes(4)
-    with lanes.first():
-        pass
+    lanes = lately_served(4, monkeypatch)
     with lanes.step():
         large = begin(lambda: step(lanes, 3))
         while not lanes._large:
@@ -142,9 +144,8 @@ def test_small_steps_do_not_overtake_a_large_one_that_waits(monkeypatch: pytest.
         small = begin(lambda: step(lanes))  # for which there is room
         small.join(0.05)
         assert (large.is_alive(), small.is_alive()) == (True, True)
-    for thread in (large, small):
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
+    end(large)
+    end(small)
 
 
 def test_who_waits_for_other_steps_goes_on_when_it_becomes_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,21 +154,14 @@ def test_who_waits_for_other_steps_goes_on_when_it_becomes_quiet(monkeypatch: py
     with lanes.first():
         pass
     with lanes.step():
-        other = begin(lambda: step(lanes))
-        other.join(WAIT_S)
-        assert not other.is_alive()
+        end(begin(lambda: step(lanes)))
 
 
 def test_a_step_that_fails_is_one_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "QUIET_S", 10 * WAIT_S)
-    lanes = Lanes(1)
-    with lanes.first():
-        pass
+    lanes = lately_served(1, monkeypatch)
     with pytest.raises(OSError, match="gone"), lanes.step():
         raise OSError("gone")
-    after = begin(lambda: step(lanes))
-    after.join(WAIT_S)
-    assert not after.is_alive()
+    end(begin(lambda: step(lanes)))
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +172,15 @@ def lanes() -> Lanes:
 @pytest.fixture(scope="module")
 def encoder(lanes: Lanes) -> DualEncoder:
     return DualEncoder.open(EMBEDDED, device="cpu", threads=1, lanes=lanes)
+
+
+def test_a_run_of_a_tower_is_a_step_of_as_many_cores_as_it_keeps_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes, asked = Lanes(), list[int]()
+    whole = lanes.step
+    monkeypatch.setattr(lanes, "step", lambda cores: (asked.append(cores), whole(cores))[1])
+    for threads, cores in ((1, 8), (2, 8), (4, 4)):
+        DualEncoder.open(EMBEDDED, device="cpu", threads=threads, cores=cores, lanes=lanes).bulk.encode_texts(["red"])
+    assert asked == [7, 6, 4]
 
 
 PIXELS: NDArray[np.uint8] = np.zeros((128, 128, 3), dtype=np.uint8)
