@@ -126,10 +126,12 @@ def _print_torch(architecture: str, plan: Plan) -> None:
 def _torch(architecture: str, folder: Path, device: str) -> Towers:
     import torch
 
-    from models.export import ImageTower, load_source, text_tower
+    from models.export import load_source
+    from models.towers import ImageTower, text_tower
 
     source = load_source(architecture, None)
-    made = ImageTower(source.model, source.preprocessing), text_tower(source.model)[0]
+    ids = source.text.tokenizer(["", "two words"]).long()
+    made = ImageTower(source.model, source.preprocessing), text_tower(source.model, ids)[0]
     compiled = [torch.compile(tower.to(device).eval()) for tower in made]
 
     def runner(tower: Callable[[torch.Tensor], torch.Tensor]) -> Run:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models.encoder import DualEncoder
 from models.errors import ExportFailed
@@ -22,6 +21,7 @@ from models.manifest import MANIFEST, Manifest, Precision, file_sha256
 from models.precision import convert_precision
 from models.preprocessing import Preprocessing
 from models.tokenizer_export import TextSettings, save_tokenizer
+from models.towers import ImageTower, TextTower, image_tower, text_tower
 
 MIN_PARITY = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.95}
 """Lowest cosine with the original that an export may have; int8 is a real approximation, so its figure is recorded."""
@@ -39,80 +39,6 @@ class Source:
     preprocessing: Preprocessing
     text: TextSettings
     licence: str | None
-
-
-class ImageTower(nn.Module):
-    """uint8 [n, h, w, 3] -> unit-length float32 [n, d]; normalisation is inside, so that no caller gets it wrong."""
-
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("scale", 1 / (255 * torch.tensor(preprocessing.std).view(1, 3, 1, 1)))
-        self.register_buffer("shift", _ratio(preprocessing).view(1, 3, 1, 1))
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Embed pixels 0 to 255."""
-        scaled = pixels.permute(0, 3, 1, 2).float() * self.scale - self.shift
-        return functional.normalize(self.model.encode_image(scaled).float(), dim=-1)
-
-
-class TextTower(nn.Module):
-    """ids int64 [n, l] -> unit-length float32 [n, d]."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed token ids."""
-        return functional.normalize(self.model.encode_text(ids).float(), dim=-1)
-
-
-class CausalTextTower(nn.Module):
-    """OpenCLIP's causal text tower for any length up to the context.
-
-    Each token sees only those before it and the pooled one is the end of text, so what follows cannot change the
-    result. OpenCLIP's own forward adds all positions and the whole mask; this one slices both.
-    """
-
-    def __init__(self, tower: nn.Module) -> None:
-        super().__init__()
-        self.tower = tower
-        self.pool = getattr(tower, "pool_type", None) or tower.text_pool_type
-        self.eos_id = getattr(tower, "eos_id", None) or getattr(tower, "text_eos_id", None)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed token ids."""
-        tower, length = self.tower, ids.shape[1]
-        states = tower.token_embedding(ids) + tower.positional_embedding[:length]
-        states = tower.ln_final(tower.transformer(states, attn_mask=tower.attn_mask[:length, :length]))
-        wanted = ids if self.pool == "argmax" else (ids == self.eos_id).int()
-        pooled = states[torch.arange(ids.shape[0]), wanted.argmax(dim=-1)]
-        projection = tower.text_projection
-        if isinstance(projection, nn.Linear):
-            pooled = projection(pooled)
-        elif projection is not None:
-            pooled = pooled @ projection
-        return functional.normalize(pooled.float(), dim=-1)
-
-
-class MeanTextTower(nn.Module):
-    """A Hugging Face text tower that OpenCLIP pools by the mean over a text's tokens.
-
-    The mean is a product here: ONNX Runtime's sum adds in another order in another batch, and the last bit changes.
-    """
-
-    def __init__(self, tower: open_clip.hf_model.HFTextEncoder) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Embed token ids."""
-        mask = (ids != self.tower.config.pad_token_id).long()
-        states = self.tower.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
-        shares = mask / mask.sum(dim=-1, keepdim=True)
-        pooled = (shares.unsqueeze(1) @ states).squeeze(1)
-        return functional.normalize(self.tower.proj(pooled).float(), dim=-1)
 
 
 def load_source(
@@ -209,23 +135,6 @@ def export_model(
     return manifest
 
 
-def text_tower(model: nn.Module) -> tuple[nn.Module, bool]:
-    """The tower to export, and whether a text may be trimmed to its own length.
-
-    Trimming is exact for causal towers that pool at the end of text, and for Hugging Face towers, which mask padding.
-    Towers that attend to padding (SigLIP, MobileCLIP) need the full context.
-    """
-    tower = getattr(model, "text", model)
-    if isinstance(tower, open_clip.hf_model.HFTextEncoder):
-        is_mean = isinstance(tower.pooler, open_clip.hf_model.MeanPooler)
-        return (MeanTextTower(tower) if is_mean else TextTower(model)), True
-    pool = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
-    causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
-    if causal and pool in ("argmax", "eos"):
-        return CausalTextTower(tower), True
-    return TextTower(model), False
-
-
 def measure_parity(source: Source, encoder: DualEncoder) -> dict[str, float]:
     """Lowest cosine between the exported towers and the original, on pictures and texts that are hard on purpose."""
     images = _parity_images()
@@ -239,17 +148,13 @@ def measure_parity(source: Source, encoder: DualEncoder) -> dict[str, float]:
     }
 
 
-def _ratio(preprocessing: Preprocessing) -> Tensor:
-    return torch.tensor(preprocessing.mean) / torch.tensor(preprocessing.std)
-
-
 def _export_towers(source: Source, folder: Path, precision: Precision) -> bool:
     height, width = source.preprocessing.size
     batch = torch.export.Dim("batch", min=1, max=4096)
     pixels = torch.zeros(2, height, width, 3, dtype=torch.uint8)
-    _export(ImageTower(source.model, source.preprocessing), pixels, {0: batch}, folder / "image.onnx", precision)
-    tower, dynamic = text_tower(source.model)
-    ids = source.text.tokenizer(["a photo", "two"]).long()
+    _export(image_tower(source.model, source.preprocessing), pixels, {0: batch}, folder / "image.onnx", precision)
+    ids = source.text.tokenizer(_PARITY_TEXTS).long()
+    tower, dynamic = text_tower(source.model, ids)
     shape: dict[int, Any] = {0: batch}
     if dynamic:
         ids = ids[:, :8]
