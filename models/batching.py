@@ -8,7 +8,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -249,41 +250,88 @@ class Batcher:
 
 
 class BulkBatcher:
-    """Batchers for work that nobody waits for, in short steps, each of which gives way to who is served.
+    """In front of one tower for work that nobody waits for: each run is a step, which gives way to who is served.
+
+    As many runs go on at once as `lanes` lets, and none waits for another to end.
 
     Args:
-        alone: Of a tower, while nobody was served lately.
-        beside: Of the same tower, while somebody was: it leaves cores to them.
-        cores: That `beside` keeps busy.
+        run, bucket, largest, parallel, observe: As of `Batcher`.
+        cores: That a run keeps busy.
     """
 
-    def __init__(self, alone: Batcher, beside: Batcher, lanes: Lanes, cores: int = 1) -> None:
-        self._alone, self._beside, self._lanes, self._cores = alone, beside, lanes, cores
+    def __init__(
+        self,
+        run: Callable[[Sequence[Row]], NDArray[np.float32]],
+        lanes: Lanes,
+        *,
+        bucket: Callable[[Row], int] = lambda row: 0,
+        largest: int,
+        parallel: int = 1,
+        cores: int = 1,
+        observe: Observe = ignore,
+    ) -> None:
+        self._run, self._lanes, self._bucket, self._largest = run, lanes, bucket, largest
+        self._parallel, self._cores, self._observe = parallel, cores, observe
+        self._lock = threading.Lock()
+        self._free = threading.Semaphore(parallel)
+        self._helpers = ThreadPoolExecutor(parallel, "bulk")
+        self._requests: set[_Request] = set()
         self._step = FIRST_STEP
         """Rows of the last run."""
         self._row_s: float | None = None
-        """Seconds that a run took for each."""
+        """Seconds that it took for each."""
 
     def __call__(self, rows: Sequence[Row]) -> list[Vector]:
-        """As `Batcher` does."""
-        vectors: list[Vector] = []
-        while len(vectors) < len(rows):
-            with self._lanes.step(self._cores):
-                vectors += self._embed(rows[len(vectors) :])
-        return vectors
+        """Run rows through the tower; gives a vector [dimension] for each.
+
+        Neighbours of one bucket go in one run, so rows are best sorted by it.
+        """
+        request = _Request(rows, [self._bucket(row) for row in rows])
+        self._requests.add(request)
+        helpers: list[Future[None]] = []
+        try:
+            with suppress(RuntimeError):  # a machine may have no more threads to give
+                helpers += [self._helpers.submit(self._work, request) for _ in range(self._parallel - 1)]
+            self._work(request)
+        finally:
+            self._requests.discard(request)
+            for helper in helpers:
+                if not helper.cancel():
+                    helper.exception()  # waits; what it raises is the request's
+        if request.error:
+            raise request.error
+        return [request.vectors[place] for place in range(len(rows))]
 
     @property
     def waiting(self) -> int:
         """Rows that wait."""
-        return self._alone.waiting + self._beside.waiting
+        return sum(request.left for request in self._requests.copy())
 
-    def _embed(self, rows: Sequence[Row]) -> list[Vector]:
-        """The first of them, as many as a step takes."""
-        batcher, step_s = (self._alone, QUIET_STEP_S) if self._lanes.is_quiet else (self._beside, STEP_S)
-        if self._row_s is not None:
-            self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step)
-        rows = rows[: self._step * batcher.parallel]
-        began = time.monotonic()
-        vectors = batcher(rows)
-        self._row_s = max(time.monotonic() - began, 1e-6) * min(batcher.parallel, len(rows)) / len(rows)
-        return vectors
+    def _work(self, request: _Request) -> None:
+        """Run what is left of a request, in steps."""
+        while request.left and not request.error:
+            with self._free, self._lanes.step(self._cores):
+                places, began = self._take(request), time.monotonic()
+                if not places:
+                    return
+                try:
+                    vectors = self._run([request.rows[place] for place in places])
+                    request.vectors.update(zip(places, vectors, strict=True))
+                except BaseException as error:
+                    request.error = error
+                    return
+                self._row_s = max(time.monotonic() - began, 1e-6) / len(places)
+            self._observe(len(places), [began - request.came])
+
+    def _take(self, request: _Request) -> range:
+        """The places of the rows to run next: of one bucket, as many as a step takes."""
+        step_s = QUIET_STEP_S if self._lanes.is_quiet else STEP_S
+        with self._lock:
+            if self._row_s is not None:
+                self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step, self._largest)
+            first = end = request.taken
+            most = min(first + self._step, len(request.rows))
+            while end < most and request.buckets[end] == request.buckets[first]:
+                end += 1
+            request.taken = end
+            return range(first, end)

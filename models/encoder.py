@@ -101,13 +101,24 @@ def _in_lanes(
     observe: Callable[[Lane, int, Sequence[float]], None],
 ) -> dict[Lane, Batcher | BulkBatcher]:
     """What embeds rows in each lane. They share the cores, not a queue: people never wait for bulk work to end."""
-    of_lane = partial(Batcher, run, bucket=bucket, largest=largest)
-    bulk, beside = partial(of_lane, observe=partial(observe, "bulk")), max(1, tower.parallel - 1)
     return {
-        "interactive": of_lane(
-            parallel=tower.parallel, most_waiting=most_waiting, observe=partial(observe, "interactive")
+        "interactive": Batcher(
+            run,
+            bucket=bucket,
+            largest=largest,
+            parallel=tower.parallel,
+            most_waiting=most_waiting,
+            observe=partial(observe, "interactive"),
         ),
-        "bulk": BulkBatcher(bulk(parallel=tower.parallel), bulk(parallel=beside), lanes, cores=beside * tower.cores),
+        "bulk": BulkBatcher(
+            run,
+            lanes,
+            bucket=bucket,
+            largest=largest,
+            parallel=tower.parallel,
+            cores=tower.cores,
+            observe=partial(observe, "bulk"),
+        ),
     }
 
 

@@ -30,7 +30,8 @@ MODEL = "bench"
 COLLECTION = "/v1/collections/default"
 BATCHES = (1, 8, 32)
 """Of which the graphs may take the best where many clients ask."""
-POLL_S = 0.02
+POLL_S = 0.1
+"""Each look at a job takes the cores from it for some milliseconds."""
 JOB_S = 8.0
 """A shorter job would be its beginning and its end, for the most part."""
 

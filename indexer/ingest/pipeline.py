@@ -30,6 +30,8 @@ from models.imaging import ImageLimits
 CHUNK_ROWS = 128
 CHUNK_BYTES = 32 * 2**20
 """A chunk, which is one transaction, ends at whichever comes first."""
+FIRST_ROWS = 16
+"""Of the first chunk; each is twice as large as the one before. The encoder waits until the first is decoded."""
 
 ROWS_AHEAD = 512
 READ_BYTES = 32 * 2**20
@@ -178,11 +180,11 @@ def _weight(value: Any) -> int:
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """Cut also before an id that comes again, so that later rows win."""
     chunk: list[Entry] = []
-    size, ids = 0, set[str]()
+    size, ids, most = 0, set[str](), min(FIRST_ROWS, CHUNK_ROWS)
     for entry in entries:
-        if chunk and (len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES or (entry.item and entry.id in ids)):
+        if chunk and (len(chunk) == most or size >= CHUNK_BYTES or (entry.item and entry.id in ids)):
             yield chunk
-            chunk, size, ids = [], 0, set()
+            chunk, size, ids, most = [], 0, set(), min(2 * most, CHUNK_ROWS)
         chunk.append(entry)
         size += entry.size
         if entry.item:

@@ -135,6 +135,17 @@ def test_what_lies_deep_in_the_metadata_counts_too(collection: Collection, monke
         assert told.positions == [1, 2]
 
 
+def test_the_first_chunks_are_small_so_that_the_encoder_has_something_to_do(collection: Collection) -> None:
+    assert run(collection, [row(number, None, "text") for number in range(1, 400)]).positions == [
+        16,
+        48,
+        112,
+        240,
+        368,
+        399,
+    ]
+
+
 def test_the_first_bad_row_of_a_strict_run_ends_it_and_what_is_committed_stays(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -244,8 +244,7 @@ def test_bulk_rows_go_in_steps_as_long_as_a_search_may_wait(
     lanes = Lanes()
     monkeypatch.setattr(lanes, "_give_way", lambda: steps_begun.append(len(tower.batches)))
     monkeypatch.setattr(Lanes, "is_quiet", quiet)
-    tower_alone = Batcher(run, largest=1000)
-    batcher = BulkBatcher(tower_alone, tower_alone, lanes)
+    batcher = BulkBatcher(run, lanes, largest=1000)
     assert values(batcher(rows_of(*range(100)))) == list(range(100))
 
     steps = [len(batch) for batch in tower.batches]
@@ -314,15 +313,71 @@ def test_everybody_gets_his_own_rows_back(parallel: int) -> None:
     assert batcher.waiting == 0
 
 
-def test_bulk_rows_take_all_runs_only_while_nobody_is_served() -> None:
-    alone, beside, lanes = Tower(parallel=2), Tower(), Lanes()
-    batcher = BulkBatcher(make(alone), make(beside), lanes)
-    assert values(batcher(rows_of(*range(10)))) == list(range(10))
-    assert (sum(map(len, alone.batches)), beside.batches) == (10, [])
+@pytest.fixture
+def quiet() -> Lanes:
+    """Of two cores, where nobody was served."""
+    return Lanes(2)
 
-    alone.batches.clear()
-    with lanes.first():
+
+def bulk_of(tower: Tower, lanes: Lanes, bucket: Callable[[Row], int] = lambda row: 0) -> BulkBatcher:
+    return BulkBatcher(tower, lanes, bucket=bucket, largest=LARGEST, parallel=2)
+
+
+def test_runs_in_bulk_do_not_wait_for_one_another(quiet: Lanes) -> None:
+    tower = Tower(held=True, parallel=2)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(bulk_of(tower, quiet), rows_of(*range(20)))
+        for _ in range(2):
+            assert tower.begun.acquire(timeout=WAIT_S)
+        tower.gate.release()  # of one of both, so the next one begins
+        assert tower.begun.acquire(timeout=WAIT_S)
+        tower.gate.release(1000)
+        assert values(answer.result(WAIT_S)) == list(range(20))
+    assert tower.most_running == 2
+
+
+def test_runs_in_bulk_leave_a_core_while_somebody_is_served(quiet: Lanes) -> None:
+    tower = Tower()  # of which one run at a time is allowed
+    with quiet.first():
         pass
-    assert values(batcher(rows_of(*range(10)))) == list(range(10))
-    assert (alone.batches, sum(map(len, beside.batches))) == ([], 10)
+    assert values(bulk_of(tower, quiet)(rows_of(*range(50)))) == list(range(50))
+
+
+def test_all_who_ask_in_bulk_get_their_own_rows_back(quiet: Lanes) -> None:
+    tower = Tower(parallel=2)
+    batcher = bulk_of(tower, quiet, bucket=lambda row: int(row[0]) % 3)
+
+    def ask(seed: int) -> None:
+        numbers = sorted(random.Random(seed).sample(range(1000), 40), key=lambda number: number % 3)
+        assert values(batcher(rows_of(*numbers))) == numbers
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(ask, seed) for seed in range(32)]:
+            done.result(WAIT_S)
+    assert all(len(batch) <= LARGEST and len({number % 3 for number in batch}) == 1 for batch in tower.batches)
     assert batcher.waiting == 0
+
+
+def test_what_fails_in_bulk_ends_its_request_alone(quiet: Lanes) -> None:
+    tower = Tower(parallel=2)
+
+    def run(rows: Sequence[Row]) -> NDArray[np.float32]:
+        if any(row[0] == 13 for row in rows):
+            raise ValueError("unlucky")
+        return tower(rows)
+
+    batcher = BulkBatcher(run, quiet, largest=1, parallel=2)
+    with pytest.raises(ValueError, match="unlucky"):
+        batcher(rows_of(*range(1000)))
+    assert len(tower.batches) < 20
+    assert batcher.waiting == 0
+    assert values(batcher(rows_of(1, 2, 3))) == [1, 2, 3]
+    assert batcher([]) == []
+
+
+def test_bulk_work_goes_on_where_no_thread_is_to_be_had(quiet: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert values(bulk_of(Tower(), quiet)(rows_of(*range(20)))) == list(range(20))

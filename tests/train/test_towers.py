@@ -62,7 +62,8 @@ def test_towers_give_what_openclip_gives(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "vision", [{"pool_type": "avg"}, {"attentional_pool": True}, {"qk_norm": True}, {"layers": (1, 1, 1, 1), "image_size": 32}]
+    "vision",
+    [{"pool_type": "avg"}, {"attentional_pool": True}, {"qk_norm": True}, {"layers": (1, 1, 1, 1), "image_size": 32}],
 )
 def test_other_towers_of_pictures_are_exported_as_they_are(vision: dict[str, Any]) -> None:
     assert type(image_tower(model(vision=vision), PREPROCESSING)) is ImageTower
