@@ -291,7 +291,9 @@ class BulkBatcher:
         helpers: list[Future[None]] = []
         try:
             with suppress(RuntimeError):  # a machine may have no more threads to give
-                helpers += [self._helpers.submit(self._work, request) for _ in range(self._parallel - 1)]
+                helpers += [
+                    self._helpers.submit(self._work, request) for _ in range(min(self._parallel, len(rows)) - 1)
+                ]
             self._work(request)
         finally:
             self._requests.discard(request)

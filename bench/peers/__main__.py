@@ -27,6 +27,8 @@ WORDS = (
 )
 BATCHES_ONLY = {"clip-retrieval", "pictures, a job"}
 """Which take one client's work in batches, and are beside many clients therefore."""
+ALONE_ONLY = {"texts, one core"}
+"""Which is beside one client: many have all cores."""
 
 
 def main() -> None:
@@ -84,7 +86,12 @@ def _ways(alone: dict[str, Ways], ours: dict[str, Ways], theirs: dict[str, Ways]
     """Those that are compared follow each other."""
     ways = []
     for what, clients in product(("texts", "pictures"), CLIENTS):
-        ways += [Way(what, clients, f"raw ONNX {of}", None, raw[what]) for of, raw in alone.items()]
+        ways += [
+            Way(what, clients, f"raw ONNX {of}{way.removeprefix(what)}", None, measure_way)
+            for of, raw in alone.items()
+            for way, measure_way in raw.items()
+            if way.startswith(what) and (clients == 1 or way not in ALONE_ONLY)
+        ]
         ways += [
             Way(what, clients, peer, "raw ONNX fp32", can[what])
             for peer, can in theirs.items()
@@ -103,12 +110,13 @@ def _report_overhead(found: Measured, index_s: dict[str, float]) -> None:
     """What a lone search waits for beside its encoder and its index."""
     print()
     for of, index in index_s.items():
-        encoder = found["texts", 1, f"raw ONNX {of}"].p50_s
         search = found["texts", 1, f"Sightline {of}, search"].p50_s
-        parts = f"encoder {1000 * encoder:.1f} ms, index {1000 * index:.1f} ms"
-        print(
-            f"a lone search, {of}: {1000 * search:.1f} ms; {parts}, beyond {1000 * (search - encoder - index):.1f} ms"
-        )
+        print(f"a lone search, {of}: {1000 * search:.1f} ms, of which its index takes {1000 * index:.1f}", end="")
+        for cores, way in (("all cores", ""), ("one core, as it is served", ", one core")):
+            encoder = found["texts", 1, f"raw ONNX {of}{way}"].p50_s
+            beyond = search - index - encoder
+            print(f"; on {cores}, its encoder {1000 * encoder:.1f}, and what is beyond {1000 * beyond:.1f}", end="")
+        print()
 
 
 if __name__ == "__main__":
