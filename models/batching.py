@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -252,11 +252,12 @@ class Batcher:
 class BulkBatcher:
     """In front of one tower for work that nobody waits for: each run is a step, which gives way to who is served.
 
-    As many runs go on at once as `lanes` lets, and none waits for another to end.
+    As many runs go on at once as `lanes` lets, and none waits for another to end. Requests take turns.
 
     Args:
-        run, bucket, largest, parallel, observe: As of `Batcher`.
+        run, bucket, largest, parallel: As of `Batcher`.
         cores: That a run keeps busy.
+        observe: Told how long each run waited for its step.
     """
 
     def __init__(
@@ -273,9 +274,9 @@ class BulkBatcher:
         self._run, self._lanes, self._bucket, self._largest = run, lanes, bucket, largest
         self._parallel, self._cores, self._observe = parallel, cores, observe
         self._lock = threading.Lock()
-        self._free = threading.Semaphore(parallel)
-        self._helpers = ThreadPoolExecutor(parallel, "bulk")
-        self._requests: set[_Request] = set()
+        self._queue: deque[_Request] = deque()
+        """Those of which rows wait."""
+        self._threads = ThreadPoolExecutor(parallel, "bulk")
         self._step = FIRST_STEP
         """Rows of the last run."""
         self._row_s: float | None = None
@@ -286,20 +287,16 @@ class BulkBatcher:
 
         Neighbours of one bucket go in one run, so rows are best sorted by it.
         """
+        if not rows:
+            return []
         request = _Request(rows, [self._bucket(row) for row in rows])
-        self._requests.add(request)
-        helpers: list[Future[None]] = []
+        with self._lock:
+            self._queue.append(request)
         try:
-            with suppress(RuntimeError):  # a machine may have no more threads to give
-                helpers += [
-                    self._helpers.submit(self._work, request) for _ in range(min(self._parallel, len(rows)) - 1)
-                ]
-            self._work(request)
-        finally:
-            self._requests.discard(request)
-            for helper in helpers:
-                if not helper.cancel():
-                    helper.exception()  # waits; what it raises is the request's
+            self._call_threads(len(rows))
+            request.news.wait()
+        except BaseException as error:  # Ctrl-C
+            self._end(request, error)
         if request.error:
             raise request.error
         return [request.vectors[place] for place in range(len(rows))]
@@ -307,33 +304,56 @@ class BulkBatcher:
     @property
     def waiting(self) -> int:
         """Rows that wait."""
-        return sum(request.left for request in self._requests.copy())
+        with self._lock:
+            return sum(request.left for request in self._queue)
 
-    def _work(self, request: _Request) -> None:
-        """Run what is left of a request, in steps."""
-        while request.left and not request.error:
-            with self._free, self._lanes.step(self._cores):
-                places, began = self._take(request), time.monotonic()
-                if not places:
-                    return
-                try:
-                    vectors = self._run([request.rows[place] for place in places])
-                    request.vectors.update(zip(places, vectors, strict=True))
-                except BaseException as error:
-                    request.error = error
-                    return
-                self._row_s = max(time.monotonic() - began, 1e-6) / len(places)
-            self._observe(len(places), [began - request.came])
+    def _call_threads(self, rows: int) -> None:
+        try:
+            for _ in range(min(self._parallel, rows)):
+                self._threads.submit(self._work)
+        except RuntimeError:  # a machine may have no more threads to give
+            self._work()
+
+    def _work(self) -> None:
+        """Run what waits, in steps, until nothing does."""
+        while self._queue:
+            asked = time.monotonic()
+            with self._lanes.step(self._cores):
+                self._run_next(time.monotonic() - asked)
+
+    def _run_next(self, waited_s: float) -> None:
+        with self._lock:
+            if not self._queue:
+                return
+            request = self._queue.popleft()
+            places = self._take(request)
+            if request.left:
+                self._queue.append(request)
+        began = time.monotonic()
+        try:
+            vectors = self._run([request.rows[place] for place in places])
+            self._row_s = max(time.monotonic() - began, 1e-6) / len(places)
+            request.vectors.update(zip(places, vectors, strict=True))
+            self._observe(len(places), [waited_s])
+        except BaseException as error:
+            self._end(request, error)
+        if request.is_answered:
+            request.news.set()
 
     def _take(self, request: _Request) -> range:
         """The places of the rows to run next: of one bucket, as many as a step takes."""
-        step_s = QUIET_STEP_S if self._lanes.is_quiet else STEP_S
-        with self._lock:
-            if self._row_s is not None:
-                self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step, self._largest)
-            first = end = request.taken
-            most = min(first + self._step, len(request.rows))
-            while end < most and request.buckets[end] == request.buckets[first]:
-                end += 1
-            request.taken = end
-            return range(first, end)
+        if self._row_s is not None:
+            step_s = QUIET_STEP_S if self._lanes.is_quiet else STEP_S
+            self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step, self._largest)
+        first = end = request.taken
+        most = min(first + self._step, len(request.rows))
+        while end < most and request.buckets[end] == request.buckets[first]:
+            end += 1
+        request.taken = end
+        return range(first, end)
+
+    def _end(self, request: _Request, error: BaseException) -> None:
+        """Nothing more of it is run."""
+        request.error = error
+        with self._lock, suppress(ValueError):  # another run may have taken the last of it
+            self._queue.remove(request)

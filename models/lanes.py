@@ -39,6 +39,8 @@ class Lanes:
         """Cores that steps keep busy."""
         self._large = 0
         """Steps of several cores that wait."""
+        self._large_taken = 0
+        """Those that have begun."""
         self._last_served = -QUIET_S
         self._own = threading.local()
 
@@ -72,11 +74,13 @@ class Lanes:
             while not self._changes.wait_for(lambda: self._has_room(cores), QUIET_S):
                 pass  # that nobody was served for so long is no change that anybody tells of
             self._large -= cores > 1
+            self._large_taken += cores > 1
             self._taken += cores
         try:
             yield
         finally:
             with self._changes:
+                self._large_taken -= cores > 1
                 self._taken -= cores
                 self._changes.notify_all()
 
@@ -91,7 +95,7 @@ class Lanes:
         return not self._served and time.monotonic() - self._last_served > QUIET_S
 
     def _has_room(self, cores: int) -> bool:
-        if cores == 1 and self._large:  # which small steps would overtake for ever
+        if cores == 1 and self._large and not self._large_taken:  # small steps would overtake them for ever
             return self._is_quiet
         return not self._taken or self._taken + cores <= self._most or self._is_quiet
 

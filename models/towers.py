@@ -68,27 +68,29 @@ class MeanTextTower(nn.Module):
 class CausalTextTower(nn.Module):
     """OpenCLIP's causal text tower for any length of 2 up to the context.
 
-    Each token sees only those before it and the pooled one is the end of text, so what follows cannot change the
-    result. The start of text, which is the same in all texts, sees itself alone: what others see of it is constant.
+    Each token sees only those before it and the pooled one is the end of text, which each text has, so what follows
+    cannot change the result. A start of text that is the same in all sees itself alone: what others see of it is
+    constant.
 
     Args:
-        start: Its id.
+        start: Its id; None where texts do not begin alike.
     """
 
-    def __init__(self, tower: nn.Module, start: int) -> None:
+    def __init__(self, tower: nn.Module, start: int | None) -> None:
         super().__init__()
         self.tower = tower
         self.pool = _text_pool(tower)
         self.eos_id = getattr(tower, "eos_id", None) or getattr(tower, "text_eos_id", None)
-        first = tower.token_embedding.weight[start] + tower.positional_embedding[0]
+        first = None if start is None else tower.token_embedding.weight[start] + tower.positional_embedding[0]
+        self.begin = 0 if start is None else 1
         self.transformer = PooledTransformer(tower.transformer, first)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embed token ids."""
-        tower, length, others = self.tower, ids.shape[1], ids[:, 1:]
-        states = tower.token_embedding(others) + tower.positional_embedding[1:length]
+        tower, length, others = self.tower, ids.shape[1], ids[:, self.begin :]
+        states = tower.token_embedding(others) + tower.positional_embedding[self.begin : length]
         wanted = others if self.pool == "argmax" else (others == self.eos_id).int()
-        pooled = self.transformer(states, wanted.argmax(dim=-1), tower.attn_mask[1:length, :length])
+        pooled = self.transformer(states, wanted.argmax(dim=-1), tower.attn_mask[self.begin : length, :length])
         return functional.normalize(_project(tower.ln_final(pooled), tower.text_projection).float(), dim=-1)
 
 
@@ -191,15 +193,8 @@ class _Block(nn.Module):
 @torch.no_grad()
 def image_tower(model: nn.Module, preprocessing: Preprocessing) -> nn.Module:
     """The tower to export."""
-    visual = model.visual
-    if (
-        type(visual) is VisionTransformer
-        and visual.attn_pool is None
-        and visual.pool_type == "tok"
-        and _is_plain(visual)
-    ):
-        return PatchImageTower(visual, preprocessing)
-    return ImageTower(model, preprocessing)
+    is_patches = type(model.visual) is VisionTransformer and _pools_a_token_of_patches(model.visual)
+    return PatchImageTower(model.visual, preprocessing) if is_patches else ImageTower(model, preprocessing)
 
 
 @torch.no_grad()
@@ -217,15 +212,23 @@ def text_tower(model: nn.Module, ids: Tensor) -> tuple[nn.Module, bool]:
         is_mean = isinstance(tower.pooler, open_clip.hf_model.MeanPooler)
         return (MeanTextTower(tower) if is_mean else TextTower(model)), True
     causal = getattr(tower, "attn_mask", None) is not None and getattr(tower, "cls_emb", None) is None
-    start = ids[0, 0]
-    if causal and _text_pool(tower) in ("argmax", "eos") and _is_plain(tower) and bool((ids[:, 0] == start).all()):
-        return CausalTextTower(tower, int(start)), True
+    if causal and _text_pool(tower) in ("argmax", "eos") and _is_plain(tower):
+        starts = ids[:, 0].unique().tolist()
+        return CausalTextTower(tower, starts[0] if len(starts) == 1 else None), True
     return TextTower(model), False
+
+
+def _pools_a_token_of_patches(visual: VisionTransformer) -> bool:
+    """Of all patches: of a picture that they do not divide a convolution leaves out the rest."""
+    sides = zip(visual.image_size, visual.patch_size, strict=True)
+    is_divided = all(side % patch == 0 for side, patch in sides)
+    return visual.attn_pool is None and visual.pool_type == "tok" and is_divided and _is_plain(visual)
 
 
 def _is_plain(tower: Any) -> bool:
     """Whether its blocks are those that `_Block` knows."""
-    return all(type(block) is ResidualAttentionBlock for block in tower.transformer.resblocks)
+    blocks = list(tower.transformer.resblocks)
+    return bool(blocks) and all(type(block) is ResidualAttentionBlock for block in blocks)
 
 
 def _text_pool(tower: Any) -> str | None:

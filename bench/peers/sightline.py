@@ -122,7 +122,7 @@ def tokenize(model: Path, texts: Sequence[str]) -> list[NDArray[np.int64]]:
 
 
 def limits(model: Path, inputs: Inputs) -> Ways:
-    """The graphs by themselves, with ids and pixels that are ready: on all cores, and as they are served, on one."""
+    """The graphs on all cores, with ids and pixels that are ready; texts also on one core, as they are served."""
     preprocessing = read_manifest(model).preprocessing
     decoded = (decode_image(picture, ImageLimits()) for picture in inputs.pictures[: max(BATCHES)])
     ready = {

@@ -31,7 +31,7 @@ CHUNK_ROWS = 128
 CHUNK_BYTES = 32 * 2**20
 """A chunk, which is one transaction, ends at whichever comes first."""
 FIRST_ROWS = 16
-"""Of the first chunk; each is twice as large as the one before. The encoder waits until the first is decoded."""
+"""Of the first chunk, until which is decoded the encoder waits."""
 
 ROWS_AHEAD = 512
 READ_BYTES = 32 * 2**20
@@ -177,14 +177,23 @@ def _weight(value: Any) -> int:
     return _SCALAR_BYTES
 
 
+def chunk_rows() -> Iterator[int]:
+    """Most rows of each chunk: as many again as before, up to `CHUNK_ROWS`."""
+    rows = FIRST_ROWS
+    while True:
+        yield min(rows, CHUNK_ROWS)
+        rows = min(2 * rows, CHUNK_ROWS)
+
+
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     """Cut also before an id that comes again, so that later rows win."""
     chunk: list[Entry] = []
-    size, ids, most = 0, set[str](), min(FIRST_ROWS, CHUNK_ROWS)
+    size, ids, rows = 0, set[str](), chunk_rows()
+    most = next(rows)
     for entry in entries:
         if chunk and (len(chunk) == most or size >= CHUNK_BYTES or (entry.item and entry.id in ids)):
             yield chunk
-            chunk, size, ids, most = [], 0, set(), min(2 * most, CHUNK_ROWS)
+            chunk, size, ids, most = [], 0, set(), next(rows)
         chunk.append(entry)
         size += entry.size
         if entry.item:

@@ -16,7 +16,15 @@ from sqlalchemy import Connection
 from indexer.collection import Collection
 from indexer.errors import IndexerError, OriginalMissing, error_code
 from indexer.generation import Generation
-from indexer.ingest.pipeline import CHUNK_BYTES, CHUNK_ROWS, CHUNKS_AHEAD, DECODERS, FETCH_AHEAD, FETCH_BYTES, FETCHERS
+from indexer.ingest.pipeline import (
+    CHUNK_BYTES,
+    CHUNKS_AHEAD,
+    DECODERS,
+    FETCH_AHEAD,
+    FETCH_BYTES,
+    FETCHERS,
+    chunk_rows,
+)
 from indexer.ingest.stages import Stages
 from indexer.jobs.store import ChunkReport, RowReport
 from indexer.preparation import Draft, Prepared, embed, has_words, make_pixels
@@ -149,11 +157,12 @@ def _size(gap: Gap) -> int:
 
 def _chunks(gaps: Iterable[Gap]) -> Iterator[list[Gap]]:
     chunk: list[Gap] = []
-    size = 0
+    size, rows = 0, chunk_rows()
+    most = next(rows)
     for gap in gaps:
-        if chunk and (len(chunk) == CHUNK_ROWS or size >= CHUNK_BYTES):
+        if chunk and (len(chunk) == most or size >= CHUNK_BYTES):
             yield chunk
-            chunk, size = [], 0
+            chunk, size, most = [], 0, next(rows)
         chunk.append(gap)
         size += gap.size
     if chunk:

@@ -375,9 +375,55 @@ def test_what_fails_in_bulk_ends_its_request_alone(quiet: Lanes) -> None:
     assert batcher([]) == []
 
 
-def test_bulk_work_goes_on_where_no_thread_is_to_be_had(quiet: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
+def test_requests_in_bulk_take_turns(quiet: Lanes) -> None:
+    tower = Tower(held=True)
+    batcher = BulkBatcher(tower, quiet, largest=LARGEST)
+    with ThreadPoolExecutor(2) as pool:
+        large = pool.submit(batcher, rows_of(*range(800)))
+        assert tower.begun.acquire(timeout=WAIT_S)
+        small = pool.submit(batcher, rows_of(*range(1000, 1004)))
+        while batcher.waiting != 800 - FIRST_STEP + 4:
+            time.sleep(0.001)
+        tower.gate.release(1000)
+        assert values(small.result(WAIT_S)) == list(range(1000, 1004))
+        assert values(large.result(WAIT_S)) == list(range(800))
+    assert [1000, 1001, 1002, 1003] in tower.batches[1:3]
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert values(bulk_of(Tower(), quiet)(rows_of(*range(20)))) == list(range(20))
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_bulk_work_goes_on_where_threads_are_not_to_be_had(
+    started: int, quiet: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, left = threading.Thread.start, [None] * started
+
+    def start_few(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    batcher = BulkBatcher(Tower(parallel=4), quiet, largest=LARGEST, parallel=3)
+    for _ in range(2):
+        assert values(batcher(rows_of(*range(40)))) == list(range(40))
+
+
+def test_who_does_not_wait_for_his_answer_in_bulk_takes_his_rows_back(
+    quiet: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = Tower(held=True)
+    batcher = BulkBatcher(tower, quiet, largest=LARGEST)
+
+    def interrupt(rows: int) -> None:
+        whole(rows)
+        assert tower.begun.acquire(timeout=WAIT_S)
+        raise KeyboardInterrupt
+
+    whole = batcher._call_threads
+    with monkeypatch.context() as patched:
+        patched.setattr(batcher, "_call_threads", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            batcher(rows_of(*range(100)))
+    assert batcher.waiting == 0
+    tower.gate.release(1000)
+    assert values(batcher(rows_of(*range(10)))) == list(range(10))

@@ -148,6 +148,17 @@ def test_small_steps_do_not_overtake_a_large_one_that_waits(monkeypatch: pytest.
     end(small)
 
 
+def test_small_steps_go_on_beside_large_ones_that_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = lately_served(5, monkeypatch)
+    with lanes.step(3):
+        waiting = begin(lambda: step(lanes, 3))
+        while not lanes._large:
+            time.sleep(0.001)
+        end(begin(lambda: step(lanes)))
+        assert waiting.is_alive()
+    end(waiting)
+
+
 def test_who_waits_for_other_steps_goes_on_when_it_becomes_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUIET_S", 0.1)
     lanes = Lanes(1)

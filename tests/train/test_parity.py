@@ -199,9 +199,10 @@ def test_only_towers_that_ignore_padding_take_short_texts(
     )
 
 
+@pytest.mark.parametrize("architecture", ["hugging-face", "ViT-S-32"])
 @pytest.mark.parametrize(("precision", "nearest"), [("fp16", 0.9995), ("int8", 0.99)])
-def test_other_precisions_stay_near(precision: Any, nearest: float, tmp_path: Path) -> None:
-    source = hugging_face_folder(tmp_path / "source")
+def test_other_precisions_stay_near(architecture: str, precision: Any, nearest: float, tmp_path: Path) -> None:
+    source = hugging_face_folder(tmp_path / "source") if architecture == "hugging-face" else architecture
     whole = export_model(source, None, tmp_path / "fp32", name="whole")
     made = export_model(source, None, tmp_path / precision, name="made", precision=precision)
     assert made.fingerprint != whole.fingerprint

@@ -63,7 +63,13 @@ def test_towers_give_what_openclip_gives(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "vision",
-    [{"pool_type": "avg"}, {"attentional_pool": True}, {"qk_norm": True}, {"layers": (1, 1, 1, 1), "image_size": 32}],
+    [
+        {"pool_type": "avg"},
+        {"attentional_pool": True},
+        {"qk_norm": True},
+        {"layers": (1, 1, 1, 1), "image_size": 32},
+        {"image_size": 37},
+    ],
 )
 def test_other_towers_of_pictures_are_exported_as_they_are(vision: dict[str, Any]) -> None:
     assert type(image_tower(model(vision=vision), PREPROCESSING)) is ImageTower
@@ -77,7 +83,11 @@ def test_other_towers_of_texts_are_exported_as_they_are(text: dict[str, Any]) ->
     assert (type(tower), trimmed) == (TextTower, False)
 
 
-def test_texts_that_begin_otherwise_have_no_first_token_to_leave_out() -> None:
-    begun = ids()
+def test_texts_that_do_not_begin_alike_are_trimmed_too() -> None:
+    made, begun = model(), ids()
     begun[3, 0] = START - 1
-    assert text_tower(model(), begun)[1] is False
+    tower, trimmed = text_tower(made, begun)
+    assert trimmed
+    with torch.inference_mode():
+        assert torch.allclose(tower(begun), TextTower(made)(begun), atol=2e-6)
+        assert torch.allclose(tower(begun[:2, :3]), TextTower(made)(begun[:2]), atol=2e-6)

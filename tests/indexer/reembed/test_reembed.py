@@ -189,7 +189,7 @@ def test_a_job_goes_on_where_it_was_and_embeds_nothing_twice(
     monkeypatch.setattr(module.Run, "record", stop_after_two)
     job = folder.begin()
     folder.jobs._workers[folder.collection.pk, "reembed"].join(WAIT_S)
-    assert folder.jobs.get(job.id).progress.done == 256
+    assert folder.jobs.get(job.id).progress.done == 16 + 32
     assert folder.states() == ["active", "following"]
     monkeypatch.undo()
     filled = folder.collection.generations.infos()[1].vectors
