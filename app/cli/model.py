@@ -33,7 +33,7 @@ def list_models(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         table.add_row(
             model.id,
             model.architecture,
-            model.pretrained or "seeded",
+            model.pretrained or "its own",
             str(model.dimension),
             model.precision,
             model.licence or "unknown",
@@ -47,7 +47,7 @@ def add_model(
     architecture: Annotated[str, typer.Argument(help="OpenCLIP's name, e.g. ViT-B-32, or local-dir:FOLDER.")],
     pretrained: Annotated[
         str | None,
-        typer.Option(help="OpenCLIP's tag of the weights, or a checkpoint file; a folder holds its own."),
+        typer.Option(help="OpenCLIP's tag of the weights, or a checkpoint file; only a folder has its own."),
     ] = None,
     preprocess_tag: Annotated[
         str | None, typer.Option(help="For a checkpoint file: the tag whose preprocessing it was trained with.")

@@ -75,7 +75,7 @@ def reembed(
         print_json({"job": job, "comparison": None if compared is None else [one.as_dict() for one in compared]})
     check_success(job)
     if compared is not None and not as_json:
-        _print_compared(compared, job["report"], page)
+        _print_compared(compared, job["report"], page, collection)
 
 
 def _read_queries(path: Path) -> list[str]:
@@ -108,7 +108,7 @@ def _compare(client: Client, job: dict[str, Any], queries: list[str], limit: int
     return compared
 
 
-def _print_compared(compared: "list[Compared]", report: dict[str, Any], page: Path) -> None:
+def _print_compared(compared: "list[Compared]", report: dict[str, Any], page: Path, collection: str) -> None:
     from app.cli.comparison import table
 
     for one in compared:
@@ -117,4 +117,5 @@ def _print_compared(compared: "list[Compared]", report: dict[str, Any], page: Pa
     number = report["candidate"]["generation"]
     told = f"{len(compared)} queries, mean overlap {mean:.2f}; both galleries: {page}"
     out.print(told, highlight=False, markup=False, soft_wrap=True)
-    err.print(f"Nothing was activated; `sightline generations activate {number}` does it.", highlight=False)
+    command = f"sightline generations activate {number} --collection {collection}"
+    err.print(f"Nothing was activated; `{command}` does it.", highlight=False, soft_wrap=True)

@@ -154,7 +154,7 @@ def test_both_generations_are_shown_side_by_side(run: Run, url: str, queries: Pa
     assert re.search(r"^red  \(overlap \d\.\d\d\)", ran.out, re.MULTILINE)
     assert re.search(r"│ 2 │ . \d\.\d{3} i\d+  a red thing, \d+ +│", ran.out)
     assert f"3 queries, mean overlap {mean_overlap(ran.out):.2f}; both galleries: {page}" in ran.out
-    assert "`sightline generations activate 2` does it" in ran.err
+    assert "`sightline generations activate 2 --collection" in ran.err
 
 
 def mean_overlap(out: str) -> float:
