@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from bench.clients import Answers
 
-
 WARM_S = 1.0
 
 

@@ -7,6 +7,7 @@ import pytest
 from bench import gpu, soak, start
 from bench.clients import Answer, Answers
 from bench.peers import __main__ as peers
+from bench.peers import sightline
 from models.store import EMBEDDED
 
 HEAD = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\r\n"
@@ -37,6 +38,7 @@ def test_peers_bench_runs_without_peers(
 ) -> None:
     monkeypatch.setattr(peers, "CLIENTS", (1, 4))
     monkeypatch.setattr(peers, "DRAWN", 4)
+    monkeypatch.setattr(sightline, "JOB_S", 0.5)
     add_models(tmp_path / "models", "fp32", "int8")
     peers.run(tmp_path, items=50, rounds=1, seconds=0.05, peers=["infinity"])
     printed = capsys.readouterr().out
