@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -18,19 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import EncoderOverloaded, RequestAbandoned
-from models.lanes import Lanes
 
 Row = NDArray[Any]
 Vector = NDArray[np.float32]
 Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
 """Gives a vector [dimension] for each row."""
-
-STEP_S = 0.03
-"""How long bulk work runs a tower at a time: who comes meanwhile shares the processor with it for no longer."""
-QUIET_STEP_S = 0.25
-"""The same while nobody was served lately: large models are faster in batches, and only the first to come shares it."""
-FIRST_STEP = 4
-"""Rows, until it is known how long they take."""
 
 is_abandoned: ContextVar[Callable[[], bool]] = ContextVar("is_abandoned", default=lambda: False)
 """Tells whether nobody waits any more for what is asked for in this context; it is then not embedded."""
@@ -44,7 +35,9 @@ def ignore(rows: int, waits: Sequence[float]) -> None:
 
 
 @dataclass(eq=False)
-class _Request:
+class Request:
+    """Rows that somebody asked for, as far as they have come."""
+
     rows: Sequence[Row]
     buckets: Sequence[int]
     is_abandoned: Callable[[], bool] = field(default_factory=is_abandoned.get)
@@ -67,7 +60,7 @@ class _Request:
         return len(self.rows) - self.taken
 
 
-_Batch: TypeAlias = list[tuple[_Request, range]]
+_Batch: TypeAlias = list[tuple[Request, range]]
 """Requests with the places of those of their rows that are in it."""
 
 
@@ -97,7 +90,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._free = parallel
         """Batches that could begin now."""
-        self._queue: deque[_Request] = deque()
+        self._queue: deque[Request] = deque()
         self._helpers = ThreadPoolExecutor(parallel, "batch")
         """Of large requests, whose own thread runs one batch at a time."""
 
@@ -112,7 +105,7 @@ class Batcher:
         """
         if not rows:
             return []
-        request = _Request(rows, [self._bucket(row) for row in rows])
+        request = Request(rows, [self._bucket(row) for row in rows])
         with self._lock:
             self._check_room(len(rows))
             self._queue.append(request)
@@ -130,7 +123,7 @@ class Batcher:
         with self._lock:
             return self._waiting()
 
-    def _await(self, request: _Request) -> None:
+    def _await(self, request: Request) -> None:
         """Until a request is answered; meanwhile its thread leads when it is its turn."""
         is_answered = False
         while not is_answered:
@@ -151,7 +144,7 @@ class Batcher:
         if self._waiting() + rows > self._most_waiting:
             raise EncoderOverloaded("more is to be embedded than the model keeps up with; try again later")
 
-    def _lead(self, request: _Request) -> None:
+    def _lead(self, request: Request) -> None:
         """Run batches until none is left that a request waits for, but for those that others run already."""
         try:
             while request.left and not request.error and self._run_next():
@@ -247,113 +240,3 @@ class Batcher:
                 if request in self._queue:
                     self._queue.remove(request)
                 request.news.set()
-
-
-class BulkBatcher:
-    """In front of one tower for work that nobody waits for: each run is a step, which gives way to who is served.
-
-    As many runs go on at once as `lanes` lets, and none waits for another to end. Requests take turns.
-
-    Args:
-        run, bucket, largest, parallel: As of `Batcher`.
-        cores: That a run keeps busy.
-        observe: Told how long each run waited for its step.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[Sequence[Row]], NDArray[np.float32]],
-        lanes: Lanes,
-        *,
-        bucket: Callable[[Row], int] = lambda row: 0,
-        largest: int,
-        parallel: int = 1,
-        cores: int = 1,
-        observe: Observe = ignore,
-    ) -> None:
-        self._run, self._lanes, self._bucket, self._largest = run, lanes, bucket, largest
-        self._parallel, self._cores, self._observe = parallel, cores, observe
-        self._lock = threading.Lock()
-        self._queue: deque[_Request] = deque()
-        """Those of which rows wait."""
-        self._threads = ThreadPoolExecutor(parallel, "bulk")
-        self._step = FIRST_STEP
-        """Rows of the last run."""
-        self._row_s: float | None = None
-        """Seconds that it took for each."""
-
-    def __call__(self, rows: Sequence[Row]) -> list[Vector]:
-        """Run rows through the tower; gives a vector [dimension] for each.
-
-        Neighbours of one bucket go in one run, so rows are best sorted by it.
-        """
-        if not rows:
-            return []
-        request = _Request(rows, [self._bucket(row) for row in rows])
-        with self._lock:
-            self._queue.append(request)
-        try:
-            self._call_threads(len(rows))
-            request.news.wait()
-        except BaseException as error:  # Ctrl-C
-            self._end(request, error)
-        if request.error:
-            raise request.error
-        return [request.vectors[place] for place in range(len(rows))]
-
-    @property
-    def waiting(self) -> int:
-        """Rows that wait."""
-        with self._lock:
-            return sum(request.left for request in self._queue)
-
-    def _call_threads(self, rows: int) -> None:
-        try:
-            for _ in range(min(self._parallel, rows)):
-                self._threads.submit(self._work)
-        except RuntimeError:  # a machine may have no more threads to give
-            self._work()
-
-    def _work(self) -> None:
-        """Run what waits, in steps, until nothing does."""
-        while self._queue:
-            asked = time.monotonic()
-            with self._lanes.step(self._cores):
-                self._run_next(time.monotonic() - asked)
-
-    def _run_next(self, waited_s: float) -> None:
-        with self._lock:
-            if not self._queue:
-                return
-            request = self._queue.popleft()
-            places = self._take(request)
-            if request.left:
-                self._queue.append(request)
-        began = time.monotonic()
-        try:
-            vectors = self._run([request.rows[place] for place in places])
-            self._row_s = max(time.monotonic() - began, 1e-6) / len(places)
-            request.vectors.update(zip(places, vectors, strict=True))
-            self._observe(len(places), [waited_s])
-        except BaseException as error:
-            self._end(request, error)
-        if request.is_answered:
-            request.news.set()
-
-    def _take(self, request: _Request) -> range:
-        """The places of the rows to run next: of one bucket, as many as a step takes."""
-        if self._row_s is not None:
-            step_s = QUIET_STEP_S if self._lanes.is_quiet else STEP_S
-            self._step = min(max(1, round(step_s / self._row_s)), 2 * self._step, self._largest)
-        first = end = request.taken
-        most = min(first + self._step, len(request.rows))
-        while end < most and request.buckets[end] == request.buckets[first]:
-            end += 1
-        request.taken = end
-        return range(first, end)
-
-    def _end(self, request: _Request, error: BaseException) -> None:
-        """Nothing more of it is run."""
-        request.error = error
-        with self._lock, suppress(ValueError):  # another run may have taken the last of it
-            self._queue.remove(request)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.batching import Batcher, BulkBatcher, Row
+from models.batching import Batcher, Row
+from models.bulk_batching import BulkBatcher
 from models.lanes import Lane, Lanes
 from models.manifest import Manifest, read_manifest
 from models.preprocessing import Region

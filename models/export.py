@@ -26,7 +26,8 @@ from models.towers import ImageTower, TextTower, image_tower, text_tower
 MIN_PARITY = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.95}
 """Lowest cosine with the original that an export may have; int8 is a real approximation, so its figure is recorded."""
 
-_PARITY_TEXTS = ["a", "red dress", "a photo of two dogs on a beach, one of them with a blue ball", "word " * 200]
+_PARITY_TEXTS = ["", "a", "red dress", "a photo of two dogs on a beach, one of them with a blue ball", "word " * 200]
+"""An empty one among them: its first token is that of other texts only where a token begins all texts."""
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,7 @@ def text_tower(model: nn.Module, ids: Tensor) -> tuple[nn.Module, bool]:
     Towers that attend to padding (SigLIP, MobileCLIP) need the full context.
 
     Args:
-        ids: int64 [n, l] of some texts.
+        ids: int64 [n, l] of some texts, an empty one among them; they tell whether all texts begin with one token.
     """
     tower: Any = getattr(model, "text", model)
     if isinstance(tower, open_clip.hf_model.HFTextEncoder):

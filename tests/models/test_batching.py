@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from models import batching as module
-from models.batching import FIRST_STEP, Batcher, BulkBatcher, Row, is_abandoned
+from models.batching import Batcher, Row, is_abandoned
+from models.bulk_batching import FIRST_STEP, BulkBatcher
 from models.errors import EncoderOverloaded, RequestAbandoned
 from models.lanes import Lanes
 from tests.waiting import WAIT_S
@@ -336,7 +337,8 @@ def test_runs_in_bulk_do_not_wait_for_one_another(quiet: Lanes) -> None:
     assert tower.most_running == 2
 
 
-def test_runs_in_bulk_leave_a_core_while_somebody_is_served(quiet: Lanes) -> None:
+def test_runs_in_bulk_leave_a_core_while_somebody_is_served(quiet: Lanes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.lanes.QUIET_S", 10 * WAIT_S)
     tower = Tower()  # of which one run at a time is allowed
     with quiet.first():
         pass
