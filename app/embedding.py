@@ -11,7 +11,7 @@ from models.encoder import Encoder
 from models.imaging import ImageLimits, decode_image
 
 IMAGES_AT_ONCE = 16
-"""Pictures that are in memory decoded at a time."""
+"""Pictures that are in memory at a time, as the encoder takes them; of decoded ones, which are larger, there is one."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def embed_images(
     vectors: list[Vector] = []
     numbered = list(references.items())
     for start in range(0, len(numbered), IMAGES_AT_ONCE):
-        pictures = []
+        pixels = []
         for pointer, reference in numbered[start : start + IMAGES_AT_ONCE]:
             with blame(pointer):
-                pictures.append(decode_image(load_image(reference, pointer), limits, encoder.enough))
-        vectors += list(encoder.encode_images(pictures))
+                picture = decode_image(load_image(reference, pointer), limits, encoder.enough)
+                pixels.append(encoder.preprocess(picture))
+        vectors += list(encoder.encode_pixels(pixels))
     return vectors

@@ -31,9 +31,6 @@ class RandomEncoder:
     def encode_pixels(self, pixels: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
         return self.encode_texts([""] * len(pixels)).vectors
 
-    def encode_images(self, images: list[Image.Image]) -> NDArray[np.float32]:
-        return self.encode_texts([""] * len(images)).vectors
-
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image)
 

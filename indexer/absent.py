@@ -56,10 +56,6 @@ class AbsentEncoder:
         """Of nothing, nothing."""
         return self._nothing_of(pixels)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Of nothing, nothing."""
-        return self._nothing_of(images)
-
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Of nothing, nothing."""
         return TextEmbeddings(self._nothing_of(texts), np.empty(0, dtype=np.bool_), np.empty(0, dtype=np.int64))

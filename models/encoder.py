@@ -84,9 +84,6 @@ class Encoder(Protocol):
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Embed preprocessed pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Preprocess and embed RGB pictures: float32 [n, dimension], unit length; [] gives shape (0, dimension)."""
-
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         """Embed texts; longer ones than the model's context are truncated and reported, never refused."""
 

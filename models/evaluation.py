@@ -107,7 +107,8 @@ def _embed_images(
 ) -> list[NDArray[np.float32]]:
     blocks = []
     for start in range(0, len(paths), 64):
-        images = [decode_image(path.read_bytes(), ImageLimits()) for path in paths[start : start + 64]]
-        blocks.append(encoder.encode_images(images))
-        progress("embed pictures", start + len(images), len(paths), {})
+        images = (decode_image(path.read_bytes(), ImageLimits()) for path in paths[start : start + 64])
+        pixels = [encoder.preprocess(image) for image in images]
+        blocks.append(encoder.encode_pixels(pixels))
+        progress("embed pictures", start + len(pixels), len(paths), {})
     return blocks

@@ -35,9 +35,6 @@ class FakeEncoder:
         self.encoded_images = 0
         self.encoded_texts = 0
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        return self.encode_pixels([self.preprocess(image) for image in images])
-
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB").resize((8, 8)))
 

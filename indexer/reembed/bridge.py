@@ -63,9 +63,6 @@ class BridgedEncoder:
     def encode_pixels(self, pixels: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         return self._old.encode_pixels(pixels)
 
-    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        return self._old.encode_images(images)
-
     def encode_texts(self, texts: Sequence[str]) -> TextEmbeddings:
         embedded = self._new.encode_texts(texts)
         mapped = embedded.vectors @ self._matrix

@@ -1,11 +1,15 @@
 import base64
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app.settings import Settings
 from app.zero_shot import label_probabilities
+from models.imaging import decode_image
 from tests.app.conftest import ITEMS
 from tests.fakes import FakeEncoder
 from tests.pictures import data_uri, picture
@@ -42,6 +46,22 @@ def test_more_pictures_than_fit_at_once(client: TestClient, monkeypatch: pytest.
     alone = client.post("/v1/embeddings", json={"input": images[4]}).json()["data"][0]
 
     assert np.allclose(whole[4]["embedding"], alone["embedding"], atol=1e-6)
+
+
+def test_of_many_pictures_one_is_decoded_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[weakref.ref[Image.Image]] = []
+
+    def decode(*args: Any) -> Image.Image:
+        assert sum(seen() is not None for seen in decoded) <= 1  # the one before, until its name is taken
+        image = decode_image(*args)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr("app.embedding.decode_image", decode)
+    images = [{"image": data_uri(picture((index * 20, 0, 0)))} for index in range(5)]
+
+    assert client.post("/v1/embeddings", json={"input": images}).status_code == 200
+    assert len(decoded) == len(images)
 
 
 def test_base64_is_little_endian_float32(client: TestClient) -> None:

@@ -41,7 +41,8 @@ class Content:
         """As they were computed before they were stored."""
         found = {}
         if self.colour is not None:
-            [found["image"]] = encoder.encode_images([Image.new("RGB", (24, 16), self.colour)])
+            drawn = Image.new("RGB", (24, 16), self.colour)
+            [found["image"]] = encoder.encode_pixels([encoder.preprocess(drawn)])
         if self.text is not None:
             [found["text"]] = encoder.encode_texts([self.text]).vectors
         return found

@@ -128,7 +128,7 @@ def test_a_batch_answers_each_search_as_alone(stocked: Collection, encoder: Fake
 
 
 def test_a_batch_of_words_calls_no_encoder(stocked: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("encode_texts", "encode_pixels", "encode_images"):
+    for name in ("encode_texts", "encode_pixels"):
         monkeypatch.delattr(FakeEncoder, name)
 
     outcomes = stocked.search_batch([ask("lexical", "weighted", explain=True)] * 3)
