@@ -101,8 +101,8 @@ class SearchBatcher:
     async def search(self, collection: Collection, search: SearchRequest, finish: Callable[[SearchResult], T]) -> T:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
-        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is half as much as
-        one of the groups that are answered, or has waited for long enough; so groups are few and large, and take turns.
+        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is two thirds of one
+        of the groups that are answered, or has waited for long enough; so groups are few and large, and take turns.
 
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
 
@@ -174,7 +174,7 @@ class SearchBatcher:
             return threading.TIMEOUT_MAX
         first = self._waiting[0]
         company = sum(request.collection is first.collection for request in self._waiting)
-        if 2 * company >= min(self._under_way, default=1):
+        if 3 * company >= 2 * min(self._under_way, default=1):
             return 0.0
         return first.came + COMPANY_S - time.perf_counter()
 

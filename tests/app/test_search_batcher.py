@@ -128,7 +128,7 @@ def pair() -> Iterator[SearchBatcher]:
         yield made
 
 
-def test_a_thread_that_is_idle_waits_for_half_as_many_as_are_answered(
+def test_a_thread_that_is_idle_waits_for_two_thirds_of_those_that_are_answered(
     pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
@@ -145,17 +145,17 @@ def test_a_thread_that_is_idle_waits_for_half_as_many_as_are_answered(
         while slow.groups[1:] == []:
             await asyncio.sleep(0.001)
         pair._under_way.remove(1)  # stands for the end of the first group, so that the five are answered alone
-        two = [*ask(pair, slow, "x"), *ask(pair, other, "y"), *ask(pair, slow, "z")]
+        four = [*ask(pair, slow, "w", "x"), *ask(pair, other, "y"), *ask(pair, slow, "z")]
         await asyncio.sleep(0.05)
-        assert pair.waiting == 3  # of two collections, and so not half of five of one
+        assert pair.waiting == 4  # of two collections: of the first one's three, two thirds of five would be more
         pair._under_way.append(1)
         slow.let_go(3)
         other.let_go()
         assert await alone == "first"
-        assert "".join(await asyncio.gather(*five, *two)) == "abcdexyz"
+        assert "".join(await asyncio.gather(*five, *four)) == "abcdewxyz"
 
     run(play())
-    assert slow.groups == [["first"], list("abcde"), ["x", "z"]]
+    assert slow.groups == [["first"], list("abcde"), ["w", "x", "z"]]
     assert other.groups == [["second"], ["y"]]
 
 
