@@ -101,8 +101,8 @@ class SearchBatcher:
     async def search(self, collection: Collection, search: SearchRequest, finish: Callable[[SearchResult], T]) -> T:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
-        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is two thirds of one
-        of the groups that are answered, or has waited for long enough; so groups are few and large, and take turns.
+        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is two thirds of a
+        group that is answered, or has waited for long enough; so groups are few and large, and take turns.
 
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
 
