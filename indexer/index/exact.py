@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.index.selection import Selection
+from models.sessions import usable_cores
 
 Vectors = NDArray[np.float32]
 
+CORES = usable_cores()
 
 LOW_PRIORITY = 10
 """Niceness of threads that build; a search beside them gets nine times their share of a core."""
@@ -32,7 +34,7 @@ def use_threads(queries: int) -> None:
 
     For one query its further threads have nothing to do and wait by spinning: 48 ms of processor time for 11 ms.
     """
-    faiss.omp_set_num_threads(1 if queries == 1 else os.cpu_count() or 1)
+    faiss.omp_set_num_threads(1 if queries == 1 else CORES)
 
 
 def step_back() -> None:

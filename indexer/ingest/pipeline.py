@@ -5,7 +5,6 @@ idle while there is work and the memory does not grow with the catalogue. Chunks
 rows.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from indexer.stores.catalogue import StoredItem
 from indexer.types import Failed, NewItem, Outcome
 from models.errors import ImageError, ModelError
 from models.imaging import ImageLimits
+from models.sessions import usable_cores
 
 CHUNK_ROWS = 128
 CHUNK_BYTES = 32 * 2**20
@@ -42,7 +42,7 @@ FETCH_AHEAD = 128
 FETCH_BYTES = 64 * 2**20
 """Bytes of rows and their pictures that may wait for their turn; each fetcher may add one picture to it."""
 
-DECODERS = max(1, min(8, (os.cpu_count() or 1) - 1))
+DECODERS = max(1, min(8, usable_cores() - 1))
 """One core less than there are is left to those who search."""
 CHUNKS_AHEAD = 1
 """Chunks that wait between two stages."""
