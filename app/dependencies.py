@@ -26,7 +26,7 @@ from indexer.types import FoundItem, Item
 from models.store import ModelStore
 
 
-def _of(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
     """What the lifespan built."""
     resources = request.state.resources
     assert isinstance(resources, Resources)
@@ -34,23 +34,23 @@ def _of(request: Request) -> Resources:
 
 
 async def _resources(request: Request) -> Resources:
-    return _of(request)
+    return resources_of(request)
 
 
 async def _collections(request: Request) -> Collections:
-    return _of(request).collections
+    return resources_of(request).collections
 
 
 async def _store(request: Request) -> ModelStore:
-    return _of(request).store
+    return resources_of(request).store
 
 
 async def _jobs(request: Request) -> Jobs:
-    return _of(request).jobs
+    return resources_of(request).jobs
 
 
 async def _locations(request: Request) -> Locations:
-    return _of(request).locations
+    return resources_of(request).locations
 
 
 async def _caller(request: Request) -> Caller:
@@ -91,7 +91,7 @@ RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of th
 
 
 async def _collection(name: Name, request: Request) -> Collection:
-    return _of(request).collections.get(name)
+    return resources_of(request).collections.get(name)
 
 
 TheCollection = Annotated[Collection, Depends(_collection)]
@@ -117,7 +117,7 @@ class ImageLoader:
 
 
 async def _load_image(request: Request) -> ImageLoader:
-    return ImageLoader(_of(request), caller_of(request.scope))
+    return ImageLoader(resources_of(request), caller_of(request.scope))
 
 
 LoadImage = Annotated[ImageLoader, Depends(_load_image)]

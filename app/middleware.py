@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import re
+import secrets
 import time
-import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -55,7 +55,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        id_ = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        id_ = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         token = request_id.set(id_)
         started = False
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from app.observation.searches import ObserveSearches
 from indexer.collection import Collection
 from indexer.types import SearchOutcome, SearchRequest, SearchResult
-from models.batching import is_abandoned
+from models.batching import has_cores, is_abandoned
 from models.errors import EncoderOverloaded, RequestAbandoned
 
 LARGEST = 32
@@ -101,7 +101,7 @@ class SearchBatcher:
     async def search(self, collection: Collection, search: SearchRequest, finish: Callable[[SearchResult], T]) -> T:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
-        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is two thirds of a
+        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is a third of a
         group that is answered, or has waited for long enough; so groups are few and large, and take turns.
 
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
@@ -174,7 +174,7 @@ class SearchBatcher:
             return threading.TIMEOUT_MAX
         first = self._waiting[0]
         company = sum(request.collection is first.collection for request in self._waiting)
-        if 3 * company >= 2 * min(self._under_way, default=1):
+        if 3 * company >= min(self._under_way, default=1):
             return 0.0
         return first.came + COMPANY_S - time.perf_counter()
 
@@ -190,6 +190,7 @@ class SearchBatcher:
         """What became of each; where a group fails in a way that nobody foresaw, each is answered by itself."""
         began = time.perf_counter()
         is_abandoned.set(lambda: all(request.is_gone for request in group))
+        has_cores.set(lambda: len(self._under_way) < len(self._threads))
         try:
             outcomes = group[0].collection.search_batch([request.search for request in group])
             waited = [1000 * (began - request.came) for request in group]

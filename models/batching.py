@@ -26,6 +26,9 @@ Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
 is_abandoned: ContextVar[Callable[[], bool]] = ContextVar("is_abandoned", default=lambda: False)
 """Tells whether nobody waits any more for what is asked for in this context; it is then not embedded."""
 
+has_cores: ContextVar[Callable[[], bool]] = ContextVar("has_cores", default=lambda: True)
+"""Tells whether cores may be idle: else what is asked for in this context is not divided among them."""
+
 Observe: TypeAlias = Callable[[int, Sequence[float]], None]
 """Told of each batch its rows, and how many seconds each of its requests waited for it."""
 
@@ -41,6 +44,7 @@ class Request:
     rows: Sequence[Row]
     buckets: Sequence[int]
     is_abandoned: Callable[[], bool] = field(default_factory=is_abandoned.get)
+    has_cores: Callable[[], bool] = field(default_factory=has_cores.get)
     came: float = field(default_factory=time.monotonic)
     taken: int = 0
     vectors: dict[int, Vector] = field(default_factory=dict)
@@ -168,7 +172,7 @@ class Batcher:
         if idle:
             idle.leads = True
             idle.news.set()
-        elif self._queue and self._call_helper():
+        elif any(request.has_cores() for request in self._queue) and self._call_helper():
             return
         else:
             self._free += 1
@@ -216,8 +220,10 @@ class Batcher:
 
     def _take(self) -> _Batch:
         """The rows to run next, of the bucket of the one that waited longest."""
-        room = min(self._largest, -(-self._waiting() // (1 + self._free)))
-        bucket = self._queue[0].buckets[self._queue[0].taken]
+        first = self._queue[0]
+        parts = 1 + self._free if first.has_cores() else 1
+        room = min(self._largest, -(-self._waiting() // parts))
+        bucket = first.buckets[first.taken]
         batch: _Batch = []
         for request in list(self._queue):
             end = request.taken

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import LoadImage, TheCollection, TheResources
+from app.access.caller import caller_of
+from app.dependencies import ImageLoader, Name, TheCollection, TheResources, resources_of
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import PICTURE, form_document, is_form, read_body
 from app.openapi import READING, WRITING, fields_of, problems
@@ -37,22 +38,23 @@ _UPLOAD_BODY = {
 
 
 @router.post("", summary="Search", response_model=schemas.SearchResults, responses=_RESPONSES)
-async def search(
-    body: schemas.SearchBody, collection: TheCollection, load_image: LoadImage, resources: TheResources
-) -> Response:
+async def search(name: Name, body: schemas.SearchBody, request: Request) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
+    # Looked up here, as this is asked for most: as dependencies they take a seventh of what is done beside the search.
+    resources = resources_of(request)
+    collection, load_image = resources.collections.get(name), ImageLoader(resources, caller_of(request.scope))
 
-    def request() -> types.SearchRequest:
+    def asked() -> types.SearchRequest:
         return request_of(load_terms(body.query, load_image), body, filter_of(body.filter))
 
     def answer() -> Response:
         with blame_pictures(body.query):
-            return _search(resources.search_batcher, collection, request(), body)
+            return _search(resources.search_batcher, collection, asked(), body)
 
     # Pictures and filters may take a while to read alone.
     if body.filter is not None or any(term.image is not None for term in body.query):
         return await run_in_threadpool(answer)
-    return await _search_soon(resources.search_batcher, collection, request(), body)
+    return await _search_soon(resources.search_batcher, collection, asked(), body)
 
 
 @router.get(

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeAlias, cast
 
@@ -17,7 +17,7 @@ from indexer.collection import Collection
 from indexer.errors import ItemNotFound
 from indexer.search.searcher import is_short
 from indexer.types import Plan, SearchOutcome, SearchRequest, SearchResult, Term, Took
-from models.batching import is_abandoned
+from models.batching import has_cores, is_abandoned
 from models.errors import EncoderOverloaded, RequestAbandoned
 from tests.app.conftest import ITEMS, SEARCH
 
@@ -37,12 +37,14 @@ class Slow:
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
         self.request_ids: list[str] = []
+        self.has_cores: list[Callable[[], bool]] = []
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         texts = [request.terms[0].text or "" for request in requests]
         self.groups.append(texts)
         self.request_ids.append(request_id.get())
+        self.has_cores.append(has_cores.get())
         self.began.release()
         assert self.may_end.acquire(timeout=WAIT_S)
         if "broken" in texts:
@@ -128,7 +130,7 @@ def pair() -> Iterator[SearchBatcher]:
         yield made
 
 
-def test_a_thread_that_is_idle_waits_for_two_thirds_of_those_that_are_answered(
+def test_a_thread_that_is_idle_waits_for_a_third_of_those_that_are_answered(
     pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
@@ -145,18 +147,37 @@ def test_a_thread_that_is_idle_waits_for_two_thirds_of_those_that_are_answered(
         while slow.groups[1:] == []:
             await asyncio.sleep(0.001)
         pair._under_way.remove(1)  # stands for the end of the first group, so that the five are answered alone
-        four = [*ask(pair, slow, "w", "x"), *ask(pair, other, "y"), *ask(pair, slow, "z")]
+        two = [*ask(pair, slow, "x"), *ask(pair, other, "y")]
         await asyncio.sleep(0.05)
-        assert pair.waiting == 4  # of two collections: of the first one's three, two thirds of five would be more
+        assert pair.waiting == 2  # of two collections, and so not a third of five of one
         pair._under_way.append(1)
         slow.let_go(3)
         other.let_go()
         assert await alone == "first"
-        assert "".join(await asyncio.gather(*five, *four)) == "abcdewxyz"
+        assert "".join(await asyncio.gather(*five, *two)) == "abcdexy"
 
     run(play())
-    assert slow.groups == [["first"], list("abcde"), ["w", "x", "z"]]
+    assert slow.groups == [["first"], list("abcde"), ["x"]]
     assert other.groups == [["second"], ["y"]]
+
+
+def test_texts_of_a_group_are_divided_among_cores_unless_all_threads_answer_one(pair: SearchBatcher) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(pair, slow)
+        [second] = ask(pair, slow, "second")
+        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        assert [has() for has in slow.has_cores] == [False, False]
+        slow.let_go(1)
+        await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
+        while len(pair._under_way) > 1:
+            await asyncio.sleep(0.001)
+        assert [has() for has in slow.has_cores] == [True, True]
+        slow.let_go(1)
+        await asyncio.gather(first, second)
+
+    run(play())
 
 
 def test_nobody_waits_for_company_for_long(pair: SearchBatcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,11 +190,11 @@ def test_nobody_waits_for_company_for_long(pair: SearchBatcher, monkeypatch: pyt
         await first
         while pair._under_way:  # its thread comes to that after it has answered
             await asyncio.sleep(0.001)
-        pair._under_way.append(3)  # stands for a group that does not end
+        pair._under_way.append(4)  # stands for a group that does not end
         [alone] = ask(pair, slow, "alone")
         slow.let_go()
         assert await alone == "alone"
-        pair._under_way.remove(3)
+        pair._under_way.remove(4)
 
     began = time.perf_counter()
     run(play())

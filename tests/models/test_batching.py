@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models import batching as module
-from models.batching import Batcher, Row, is_abandoned
+from models.batching import Batcher, Row, has_cores, is_abandoned
 from models.bulk_batching import FIRST_STEP, BulkBatcher
 from models.errors import EncoderOverloaded, RequestAbandoned
 from models.lanes import Lanes
@@ -144,6 +144,18 @@ def test_a_large_request_that_finds_all_idle_is_divided_among_all() -> None:
         assert tower.begun.acquire(timeout=WAIT_S)
     assert crowd.let_all() == [list(range(8))]
     assert sorted(tower.batches) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_where_no_core_is_idle_a_request_is_not_divided() -> None:
+    tower = Tower(parallel=4)
+    context = copy_context()
+    context.run(has_cores.set, lambda: False)
+
+    vectors = context.run(make(tower, bucket=lambda row: int(row[0]) // 10), rows_of(*range(8), *range(10, 30)))
+
+    assert values(vectors) == [*range(8), *range(10, 30)]
+    assert tower.batches == [list(range(8)), list(range(10, 18)), [18, 19], list(range(20, 28)), [28, 29]]
+    assert set(tower.threads) == {threading.get_ident()}
 
 
 def test_who_waits_goes_before_the_rest_of_a_large_request() -> None:
