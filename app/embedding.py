@@ -52,7 +52,7 @@ def embed_images(
         pixels = []
         for pointer, reference in numbered[start : start + IMAGES_AT_ONCE]:
             with blame(pointer):
-                picture = decode_image(load_image(reference, pointer), limits, encoder.enough)
-                pixels.append(encoder.preprocess(picture))
+                # Without a name, so that no picture stays while the next is loaded, or these are embedded.
+                pixels.append(encoder.preprocess(decode_image(load_image(reference, pointer), limits, encoder.enough)))
         vectors += list(encoder.encode_pixels(pixels))
     return vectors

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from app.observation.searches import ObserveSearches
 from indexer.collection import Collection
 from indexer.types import SearchOutcome, SearchRequest, SearchResult
-from models.batching import has_cores, is_abandoned
+from models.batching import is_abandoned, may_divide
 from models.errors import EncoderOverloaded, RequestAbandoned
 
 LARGEST = 32
@@ -190,7 +190,7 @@ class SearchBatcher:
         """What became of each; where a group fails in a way that nobody foresaw, each is answered by itself."""
         began = time.perf_counter()
         is_abandoned.set(lambda: all(request.is_gone for request in group))
-        has_cores.set(lambda: len(self._under_way) < len(self._threads))
+        may_divide.set(lambda: len(self._under_way) < len(self._threads))
         try:
             outcomes = group[0].collection.search_batch([request.search for request in group])
             waited = [1000 * (began - request.came) for request in group]

@@ -45,8 +45,8 @@ class AbsentEncoder:
         self._refuse()
 
     def enough(self, size: tuple[int, int]) -> tuple[int, int]:
-        """See `Encoder`."""
-        self._refuse()
+        """All of it: it is asked for within the decoding of a picture, which is then refused by `preprocess`."""
+        return size
 
     def region(self, size: tuple[int, int]) -> Region:
         """See `Encoder`."""

@@ -26,8 +26,8 @@ Embed: TypeAlias = Callable[[Sequence[Row]], list[Vector]]
 is_abandoned: ContextVar[Callable[[], bool]] = ContextVar("is_abandoned", default=lambda: False)
 """Tells whether nobody waits any more for what is asked for in this context; it is then not embedded."""
 
-has_cores: ContextVar[Callable[[], bool]] = ContextVar("has_cores", default=lambda: True)
-"""Tells whether cores may be idle: else what is asked for in this context is not divided among them."""
+may_divide: ContextVar[Callable[[], bool]] = ContextVar("may_divide", default=lambda: True)
+"""Tells whether cores may be idle, so that what is asked for in this context may be divided among them."""
 
 Observe: TypeAlias = Callable[[int, Sequence[float]], None]
 """Told of each batch its rows, and how many seconds each of its requests waited for it."""
@@ -44,7 +44,7 @@ class Request:
     rows: Sequence[Row]
     buckets: Sequence[int]
     is_abandoned: Callable[[], bool] = field(default_factory=is_abandoned.get)
-    has_cores: Callable[[], bool] = field(default_factory=has_cores.get)
+    may_divide: Callable[[], bool] = field(default_factory=may_divide.get)
     came: float = field(default_factory=time.monotonic)
     taken: int = 0
     vectors: dict[int, Vector] = field(default_factory=dict)
@@ -75,7 +75,8 @@ class Batcher:
         run: Runs rows through the tower: float32 [n, dimension].
         bucket: Rows of which it gives the same may be in one batch: texts that are about as long.
         largest: Most rows of a batch.
-        parallel: Batches that may run at once. Each takes a part of what waits, as far as others are free to help.
+        parallel: Batches that may run at once. Each takes a part of what waits, as far as others are free to help; see
+            `may_divide`.
         most_waiting: Rows that may wait; None sets no bound.
     """
 
@@ -172,7 +173,7 @@ class Batcher:
         if idle:
             idle.leads = True
             idle.news.set()
-        elif any(request.has_cores() for request in self._queue) and self._call_helper():
+        elif any(request.may_divide() for request in self._queue) and self._call_helper():
             return
         else:
             self._free += 1
@@ -221,7 +222,7 @@ class Batcher:
     def _take(self) -> _Batch:
         """The rows to run next, of the bucket of the one that waited longest."""
         first = self._queue[0]
-        parts = 1 + self._free if first.has_cores() else 1
+        parts = 1 + self._free if first.may_divide() else 1
         room = min(self._largest, -(-self._waiting() // parts))
         bucket = first.buckets[first.taken]
         batch: _Batch = []

@@ -103,7 +103,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if upright.mode.startswith("I;16"):
         # Pillow clips 16-bit grey to 255 when it converts; scaling keeps the picture.
         upright = upright.convert("I").point([round(value / 257) for value in range(65536)], "L")
-    return upright if upright.mode == "RGB" else upright.convert("RGB")  # which would copy it
+    return upright if upright.mode == "RGB" else upright.convert("RGB")  # what is RGB already, it would copy
 
 
 def _orientation(image: Image.Image) -> object:

@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.exact import use_threads
 from indexer.index.snapshot import BLOCK, Snapshot, lengths
 
 EXACT_UP_TO = 20_000
@@ -109,6 +110,7 @@ def _in_cells(snapshot: Snapshot, rows: Rows) -> Tiles:
 
 def _nearest_cells(snapshot: Snapshot, rows: Rows) -> NDArray[np.int32]:
     """The `PROBES` nearest cells of each row, [n, probes], nearest first."""
+    use_threads(len(rows))
     count = int(np.sqrt(PROBES * len(rows)))
     sample = np.random.default_rng(0).choice(rows, min(len(rows), _SAMPLE_PER_CELL * count), replace=False)
     means = faiss.Kmeans(

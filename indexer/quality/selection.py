@@ -7,6 +7,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from indexer.index.exact import use_threads
 from indexer.index.snapshot import BLOCK, Snapshot
 
 Method = Literal["diverse", "representative"]
@@ -82,6 +83,7 @@ def select(points: Points, k: int, method: Method, go_on: Callable[[], None] = l
             chosen = sample[_farthest(points.directions(sample), k, go_on)]
             return [Selected(item) for item in points.items[chosen].tolist()]
         case "representative":
+            use_threads(BLOCK)
             return _medoids(points, _centroids(points.directions(points.sample()), k, go_on), go_on)
 
 

@@ -201,6 +201,14 @@ CASES = [
     Bad("generations: unknown collection", "GET", "/v1/collections/none/generations", 404, "collection-not-found"),
     Bad("generations: wrong method", "PUT", GENERATIONS, 405, "method-not-allowed"),
     Bad(
+        "search: unknown collection, whatever the body",
+        "POST",
+        "/v1/collections/none/search",
+        404,
+        "collection-not-found",
+        body={"limit": 0},
+    ),
+    Bad(
         "search: no such generation",
         "POST",
         SEARCH,

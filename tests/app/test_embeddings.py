@@ -48,16 +48,24 @@ def test_more_pictures_than_fit_at_once(client: TestClient, monkeypatch: pytest.
     assert np.allclose(whole[4]["embedding"], alone["embedding"], atol=1e-6)
 
 
-def test_of_many_pictures_one_is_decoded_at_a_time(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_many_pictures_one_is_decoded_at_a_time(
+    client: TestClient, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoded: list[weakref.ref[Image.Image]] = []
+    encode = encoder.encode_pixels
+
+    def embed(pixels: Any) -> Any:
+        assert not any(seen() for seen in decoded)
+        return encode(pixels)
 
     def decode(*args: Any) -> Image.Image:
-        assert sum(seen() is not None for seen in decoded) <= 1  # the one before, until its name is taken
+        assert not any(seen() for seen in decoded)
         image = decode_image(*args)
         decoded.append(weakref.ref(image))
         return image
 
     monkeypatch.setattr("app.embedding.decode_image", decode)
+    monkeypatch.setattr(encoder, "encode_pixels", embed)
     images = [{"image": data_uri(picture((index * 20, 0, 0)))} for index in range(5)]
 
     assert client.post("/v1/embeddings", json={"input": images}).status_code == 200

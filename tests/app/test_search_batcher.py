@@ -17,7 +17,7 @@ from indexer.collection import Collection
 from indexer.errors import ItemNotFound
 from indexer.search.searcher import is_short
 from indexer.types import Plan, SearchOutcome, SearchRequest, SearchResult, Term, Took
-from models.batching import has_cores, is_abandoned
+from models.batching import is_abandoned, may_divide
 from models.errors import EncoderOverloaded, RequestAbandoned
 from tests.app.conftest import ITEMS, SEARCH
 
@@ -37,14 +37,14 @@ class Slow:
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
         self.request_ids: list[str] = []
-        self.has_cores: list[Callable[[], bool]] = []
+        self.may_divide: list[Callable[[], bool]] = []
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
 
     def search_batch(self, requests: Sequence[SearchRequest]) -> list[SearchOutcome]:
         texts = [request.terms[0].text or "" for request in requests]
         self.groups.append(texts)
         self.request_ids.append(request_id.get())
-        self.has_cores.append(has_cores.get())
+        self.may_divide.append(may_divide.get())
         self.began.release()
         assert self.may_end.acquire(timeout=WAIT_S)
         if "broken" in texts:
@@ -137,28 +137,20 @@ def test_a_thread_that_is_idle_waits_for_a_third_of_those_that_are_answered(
     slow, other = Slow(), Slow()
 
     async def play() -> None:
-        alone = await held(pair, slow)
-        second = ask(pair, other, "second")  # no fewer than the first group has
-        assert await asyncio.to_thread(other.began.acquire, timeout=WAIT_S)
-        five = ask(pair, slow, *"abcde")
-        await waiting(pair, 5)
-        other.let_go()  # its thread takes them
-        await second[0]
-        while slow.groups[1:] == []:
-            await asyncio.sleep(0.001)
-        pair._under_way.remove(1)  # stands for the end of the first group, so that the five are answered alone
-        two = [*ask(pair, slow, "x"), *ask(pair, other, "y")]
+        pair._under_way.append(6)  # stands for a group that does not end
+        waiting = [*ask(pair, slow, "a"), *ask(pair, other, "y")]
         await asyncio.sleep(0.05)
-        assert pair.waiting == 2  # of two collections, and so not a third of five of one
-        pair._under_way.append(1)
-        slow.let_go(3)
+        assert pair.waiting == 2  # of two collections, and so not a third of six of one
+        waiting += ask(pair, slow, "b")
+        assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
+        pair._under_way.remove(6)
+        slow.let_go()
         other.let_go()
-        assert await alone == "first"
-        assert "".join(await asyncio.gather(*five, *two)) == "abcdexy"
+        assert await asyncio.gather(*waiting) == ["a", "y", "b"]
 
     run(play())
-    assert slow.groups == [["first"], list("abcde"), ["x"]]
-    assert other.groups == [["second"], ["y"]]
+    assert slow.groups == [["a", "b"]]
+    assert other.groups == [["y"]]
 
 
 def test_texts_of_a_group_are_divided_among_cores_unless_all_threads_answer_one(pair: SearchBatcher) -> None:
@@ -168,12 +160,12 @@ def test_texts_of_a_group_are_divided_among_cores_unless_all_threads_answer_one(
         first = await held(pair, slow)
         [second] = ask(pair, slow, "second")
         assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
-        assert [has() for has in slow.has_cores] == [False, False]
+        assert [has() for has in slow.may_divide] == [False, False]
         slow.let_go(1)
         await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
         while len(pair._under_way) > 1:
             await asyncio.sleep(0.001)
-        assert [has() for has in slow.has_cores] == [True, True]
+        assert [has() for has in slow.may_divide] == [True, True]
         slow.let_go(1)
         await asyncio.gather(first, second)
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models import batching as module
-from models.batching import Batcher, Row, has_cores, is_abandoned
+from models.batching import Batcher, Row, is_abandoned, may_divide
 from models.bulk_batching import FIRST_STEP, BulkBatcher
 from models.errors import EncoderOverloaded, RequestAbandoned
 from models.lanes import Lanes
@@ -149,7 +149,7 @@ def test_a_large_request_that_finds_all_idle_is_divided_among_all() -> None:
 def test_where_no_core_is_idle_a_request_is_not_divided() -> None:
     tower = Tower(parallel=4)
     context = copy_context()
-    context.run(has_cores.set, lambda: False)
+    context.run(may_divide.set, lambda: False)
 
     vectors = context.run(make(tower, bucket=lambda row: int(row[0]) // 10), rows_of(*range(8), *range(10, 30)))
 

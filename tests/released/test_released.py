@@ -16,6 +16,7 @@ from app.settings import Settings
 from indexer.stores.database import READABLE_VERSIONS, SCHEMA_VERSION, Database
 from tests.app.conftest import LOCAL, client_of
 from tests.fakes import FakeEncoder
+from tests.pictures import data_uri, picture
 
 HERE = Path(__file__).parent
 DEFAULT = "/v1/collections/default"
@@ -152,6 +153,8 @@ def test_without_its_model_nothing_is_embedded_and_the_answer_says_what_to_do(wi
         without_model.get(f"{DEFAULT}/search", params={"q": "red"}),
         without_model.post(f"{DEFAULT}/search/batch", json={"searches": [{"query": "red"}]}),
         without_model.put(f"{DEFAULT}/items/new", json={"text": "red"}),
+        without_model.put(f"{DEFAULT}/items/new", json={"image": data_uri(picture("red"))}),
+        without_model.post(f"{DEFAULT}/search", json={"query": {"image": data_uri(picture("red"))}}),
         without_model.post(f"{DEFAULT}/items", json={"items": [{"id": "new", "text": "red"}]}),
     ]
 
