@@ -27,8 +27,8 @@ WORDS = (
 )
 BATCHES_ONLY = {"clip-retrieval", "pictures, a job"}
 """Which take one client's work in batches, and are beside many clients therefore."""
-ALONE_ONLY = {"texts, all cores", "texts, one core"}
-"""Which are beside one client: many have what is faster."""
+ALONE_ONLY = {"texts, one core"}
+"""Which is beside one client: many have what is faster."""
 
 
 def main() -> None:
@@ -112,7 +112,7 @@ def _report_overhead(found: Measured, index_s: dict[str, float]) -> None:
     for of, index in index_s.items():
         search = found["texts", 1, f"Sightline {of}, search"].p50_s
         print(f"a lone search, {of}: {1000 * search:.1f} ms, of which its index takes {1000 * index:.1f}", end="")
-        for cores, way in (("all cores", ", all cores"), ("one core, as it is served", ", one core")):
+        for cores, way in (("all cores", ""), ("one core, as it is served", ", one core")):
             encoder = found["texts", 1, f"raw ONNX {of}{way}"].p50_s
             beyond = search - index - encoder
             print(f"; on {cores}, its encoder {1000 * encoder:.1f}, and what is beyond {1000 * beyond:.1f}", end="")

@@ -128,10 +128,7 @@ def tokenize(model: Path, texts: Sequence[str]) -> list[NDArray[np.int64]]:
 
 
 def limits(model: Path, inputs: Inputs) -> Ways:
-    """The graphs with ids and pixels that are ready, by one run on all cores or a run on each, whichever is faster.
-
-    Texts also in one way only: on one core is how a lone one is served.
-    """
+    """The graphs with ids and pixels that are ready; texts also on one core, as a lone one is served."""
     preprocessing = read_manifest(model).preprocessing
     decoded = (decode_image(picture, ImageLimits()) for picture in inputs.pictures[: max(BATCHES)])
     ready = {
@@ -143,21 +140,22 @@ def limits(model: Path, inputs: Inputs) -> Ways:
     )
     return {
         "texts": _running(texts, ready["text"]),
-        "texts, all cores": _running(texts[:1], ready["text"]),
         "texts, one core": _running(texts[1:], ready["text"]),
         "pictures": _running(pictures, ready["image"]),
     }
 
 
 def _running(sessions: Sequence[Session], rows: NDArray[np.generic]) -> Callable[[int, float], Rate]:
-    """By the way that is the fastest when it is first asked for; looked for in each round, it would be the luckiest."""
+    """Rows one by one in the first session; for many clients by the batches and the session that are the fastest.
+
+    They are chosen when they are first asked for: looked for in each round, they would be the luckiest.
+    """
 
     @cache
     def fastest(many: bool) -> Callable[[float], Rate]:
         ways = [
             partial(_run_for, session, rows[:batch], session.parallel if many else 1)
-            for session in sessions
-            for batch in (BATCHES if many else (1,))
+            for session, batch in (itertools.product(sessions, BATCHES) if many else [(sessions[0], 1)])
         ]
         return max(ways, key=lambda way: way(CHOICE_S).per_s)
 

@@ -15,6 +15,7 @@ from models.sessions import usable_cores
 Vectors = NDArray[np.float32]
 
 CORES = usable_cores()
+"""Threads of FAISS for many queries."""
 
 LOW_PRIORITY = 10
 """Niceness of threads that build; a search beside them gets nine times their share of a core."""

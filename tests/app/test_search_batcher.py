@@ -138,15 +138,15 @@ def test_a_thread_that_is_idle_waits_for_a_third_of_those_that_are_answered(
 
     async def play() -> None:
         pair._under_way.append(6)  # stands for a group that does not end
-        waiting = [*ask(pair, slow, "a"), *ask(pair, other, "y")]
+        asked = [*ask(pair, slow, "a"), *ask(pair, other, "y")]
         await asyncio.sleep(0.05)
         assert pair.waiting == 2  # of two collections, and so not a third of six of one
-        waiting += ask(pair, slow, "b")
+        asked += ask(pair, slow, "b")
         assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
         pair._under_way.remove(6)
         slow.let_go()
         other.let_go()
-        assert await asyncio.gather(*waiting) == ["a", "y", "b"]
+        assert await asyncio.gather(*asked) == ["a", "y", "b"]
 
     run(play())
     assert slow.groups == [["a", "b"]]
@@ -160,12 +160,12 @@ def test_texts_of_a_group_are_divided_among_cores_unless_all_threads_answer_one(
         first = await held(pair, slow)
         [second] = ask(pair, slow, "second")
         assert await asyncio.to_thread(slow.began.acquire, timeout=WAIT_S)
-        assert [has() for has in slow.may_divide] == [False, False]
+        assert [may() for may in slow.may_divide] == [False, False]
         slow.let_go(1)
         await asyncio.wait([first, second], return_when=asyncio.FIRST_COMPLETED)
         while len(pair._under_way) > 1:
             await asyncio.sleep(0.001)
-        assert [has() for has in slow.may_divide] == [True, True]
+        assert [may() for may in slow.may_divide] == [True, True]
         slow.let_go(1)
         await asyncio.gather(first, second)
 
