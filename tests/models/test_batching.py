@@ -303,10 +303,11 @@ def test_batches_are_observed_with_how_long_their_requests_waited(tower: Tower) 
     crowd.first(1)
     crowd.wait(2)
     crowd.wait(3, 4)
+    time.sleep(0.05)
     crowd.let_all()
     assert [(rows, len(waits)) for rows, waits in seen] == [(1, 1), (3, 2)]
-    assert all(wait >= 0 for _, waits in seen for wait in waits)
-    assert seen[1][1][0] > seen[0][1][0]
+    assert seen[0][1][0] >= 0
+    assert all(wait >= 0.05 for wait in seen[1][1])  # of the first only that: its thread may have begun late
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
