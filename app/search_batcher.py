@@ -22,7 +22,9 @@ LARGEST = 32
 MOST_WAITING = 1024
 """Searches that may wait before more are refused."""
 COMPANY_S = 0.05
-"""How long a search waits at most for others to be answered with, while a thread is idle: about as long as a group."""
+"""How long searches wait at most for others to be answered with, while a thread is idle: about as long as a group."""
+RETURN_SHARE = 0.5
+"""Of the time that a group took, in which those who were there are expected to ask again."""
 
 T = TypeVar("T")
 
@@ -64,6 +66,15 @@ class _Request:
             self.answer.set_result(outcome)
 
 
+class _Crowd(NamedTuple):
+    """Those who were there when a group ended: who was answered, and who waited."""
+
+    collection: str
+    size: int
+    until: float
+    """When those who did not ask again are not waited for any more."""
+
+
 class SearchBatcher:
     """In front of all collections: each of its threads answers a group of searches at a time. Thread-safe.
 
@@ -79,6 +90,7 @@ class SearchBatcher:
         self._waiting: deque[_Request] = deque()
         self._under_way: list[int] = []
         """Sizes of the groups that are answered now."""
+        self._latest = _Crowd("", 0, 0.0)
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"search_{n}", daemon=True) for n in range(parallel)]
         for thread in self._threads:
@@ -101,8 +113,9 @@ class SearchBatcher:
     async def search(self, collection: Collection, search: SearchRequest, finish: Callable[[SearchResult], T]) -> T:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
-        Where none is answered, a search begins at once. Else an idle thread takes what waits when it is a third of a
-        group that is answered, or has waited for long enough; so groups are few and large, and take turns.
+        A search begins at once where none is answered, nor was a moment ago. Beside a group that is answered, an idle
+        thread takes what waits when it is a third of that, and behind one that ended, when all are back who were there;
+        or when it has waited for long enough. So groups are few and large, and take turns.
 
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
 
@@ -145,11 +158,13 @@ class SearchBatcher:
 
     def _work(self) -> None:
         while group := self._take():
+            began = time.perf_counter()
             # Its first one's context: lines that are logged meanwhile tell of a request that is answered.
             for request, outcome in zip(group, group[0].context.copy().run(self._answer, group), strict=True):
                 request.end(outcome)
             with self._changes:
                 self._under_way.remove(len(group))
+                self._latest = self._crowd_behind(group, began)
                 self._changes.notify_all()
 
     def _take(self) -> list[_Request]:
@@ -173,10 +188,22 @@ class SearchBatcher:
         if not self._waiting:
             return threading.TIMEOUT_MAX
         first = self._waiting[0]
-        company = sum(request.collection is first.collection for request in self._waiting)
-        if 3 * company >= min(self._under_way, default=1):
+        if self._under_way:
+            wanted, until = min(self._under_way) / 3, first.came + COMPANY_S
+        elif self._latest.collection == first.collection.name:
+            _, wanted, until = self._latest
+        else:
             return 0.0
-        return first.came + COMPANY_S - time.perf_counter()
+        return 0.0 if self._company(first.collection) >= wanted else until - time.perf_counter()
+
+    def _crowd_behind(self, group: Sequence[_Request], began: float) -> _Crowd:
+        ended, collection = time.perf_counter(), group[0].collection
+        size = min(LARGEST, len(group) + self._company(collection))
+        return _Crowd(collection.name, size, ended + min(COMPANY_S, RETURN_SHARE * (ended - began)))
+
+    def _company(self, collection: Collection) -> int:
+        """How many wait for it."""
+        return sum(request.collection is collection for request in self._waiting)
 
     def _let_go(self) -> None:
         """Of those who wait, those that nobody waits for."""

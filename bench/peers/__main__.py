@@ -10,7 +10,7 @@ from pathlib import Path
 from app.sample.catalogue import draw_sample
 from bench.peers.contest import Inputs, Measured, Way, measure, report
 from bench.peers.peers import PACKAGES, Ways, how_to_install, is_installed, started
-from bench.peers.sightline import limits, prepare, served, tokenize
+from bench.peers.sightline import limits, prepare, served, served_by_readers, tokenize
 from models.manifest import MANIFEST
 
 FOLDER = Path.home() / ".cache" / "sightline-peers"
@@ -54,7 +54,8 @@ def run(folder: Path, items: int, rounds: int, seconds: float, peers: list[str])
         inputs = _draw(scratch / "inputs", models["fp32"])
         index_s = {of: prepare(scratch / of, model, items) for of, model in models.items()}
         alone = {of: limits(model, inputs) for of, model in models.items()}
-        ours = {of: stack.enter_context(served(scratch / of, inputs)) for of in models}
+        by_readers = {of: stack.enter_context(served_by_readers(scratch / of, inputs)) for of in models}
+        ours = {of: stack.enter_context(served(scratch / of, inputs)) | by_readers[of] for of in models}
         theirs = {peer: stack.enter_context(started(peer, folder, inputs)) for peer in _installed(peers, folder)}
         ways = _ways(alone, ours, theirs)
         found = measure(ways, rounds, seconds)

@@ -1,6 +1,7 @@
 """Sightline in the contest: its server over a collection, and what its graphs do by themselves."""
 
 import itertools
+import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from app.cli.serve import address, leave_on_sigterm, listen, run_server
+from app.cli.serve import address, leave_on_sigterm, listen, run_server, shared_folder
 from app.settings import Settings
 from app.state import open_resources
 from bench.clients import ask, request, upload
@@ -25,7 +26,7 @@ from bench.peers.peers import Ways
 from bench.start import fill
 from models.imaging import ImageLimits, decode_image
 from models.manifest import read_manifest
-from models.sessions import Session
+from models.sessions import Session, usable_cores
 from models.tokenizing import TextTokenizer
 
 MODEL = "bench"
@@ -51,16 +52,30 @@ def prepare(data: Path, model: Path, items: int) -> float:
 @contextmanager
 def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
     """Its server over a folder that is prepared."""
-    with process(serve, data) as url:
+    with process(serve, data, 0) as url:
         yield _ways(url, inputs)
 
 
-def serve(data: Path, sender: Connection) -> None:
+@contextmanager
+def served_by_readers(data: Path, inputs: Inputs) -> Iterator[Ways]:
+    """Searches by as many readers as there are cores, over a copy of a folder that is prepared."""
+    readers, copy = usable_cores(), data.with_name(f"{data.name}-readers")
+    shutil.copytree(data, copy, symlinks=True)
+    with process(serve, copy, readers) as url:
+        yield {f"texts, search, {readers} readers": _ways(url, inputs)["texts, search"]}
+
+
+def serve(data: Path, readers: int, sender: Connection) -> None:
     """Serve a folder that is prepared; the address is sent."""
-    settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu", query_cache_size=0)
-    with leave_on_sigterm(), listen(settings) as listener, open_resources(settings) as made:
+    settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu", query_cache_size=0, workers=readers)
+    with (
+        leave_on_sigterm(),
+        listen(settings) as listener,
+        shared_folder(settings) as folder,
+        open_resources(settings) as made,
+    ):
         sender.send(address(listener))
-        run_server(made, listener, access_log=False)
+        run_server(made, listener, access_log=False, folder=folder)
 
 
 def _ways(url: str, inputs: Inputs) -> Ways:

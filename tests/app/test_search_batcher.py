@@ -123,6 +123,52 @@ def test_what_comes_meanwhile_is_answered_together(batcher: SearchBatcher, told:
     assert sorted(told) == ["counted a missing b", "counted first", "told a", "told b", "told first"]
 
 
+def test_behind_a_group_those_who_were_there_are_waited_for(
+    batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "RETURN_SHARE", 1000)
+    monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
+    slow, other = Slow(), Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        asked = ask(batcher, slow, "a")
+        await waiting(batcher, 1)
+        slow.let_go()
+        await first
+        await asyncio.sleep(0.05)
+        assert batcher.waiting == 1  # the one that was answered may ask again
+        asked += ask(batcher, slow, "b")
+        slow.let_go()
+        assert await asyncio.gather(*asked) == ["a", "b"]
+        [of_other] = ask(batcher, other, "x")
+        other.let_go()
+        assert await of_other == "x"  # where nobody was, nobody is waited for
+
+    run(play())
+    assert slow.groups == [["first"], ["a", "b"]]
+
+
+@pytest.mark.parametrize(("took_s", "company_s", "waits_s"), [(0.1, WAIT_S, 0.05), (0.1, 0.02, 0.02)])
+def test_who_does_not_come_back_is_waited_for_half_as_long_as_the_group_took_but_not_for_long(
+    took_s: float, company_s: float, waits_s: float, batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "COMPANY_S", company_s)
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        alone = ask(batcher, slow, "a")
+        await asyncio.sleep(took_s)
+        began = time.perf_counter()
+        slow.let_go(2)
+        await asyncio.gather(first, *alone)
+        assert time.perf_counter() - began >= waits_s
+
+    run(play())
+    assert slow.groups == [["first"], ["a"]]
+
+
 @pytest.fixture
 def pair() -> Iterator[SearchBatcher]:
     """With two threads."""
