@@ -89,10 +89,11 @@ def report(ways: Sequence[Way], found: Measured, peers: set[str]) -> None:
         group = [way for way in ways if (way.what, way.clients) == (what, clients)]
         best = max((found[what, clients, way.who].per_s for way in group if way.who in peers), default=None)
         print(f"\n{what}, {clients} client{'s' * (clients > 1)}")
-        print(f"{'':<28}{'per second':>12}{'p50 ms':>10}{'of its limit':>14}{'of best peer':>14}")
+        width = max(len(way.who) for way in group) + 2
+        print(f"{'':<{width}}{'per second':>12}{'p50 ms':>10}{'of its limit':>14}{'of best peer':>14}")
         for way in group:
             rate = found[what, clients, way.who]
             share = f"{rate.per_s / found[what, clients, way.limit].per_s:.0%}" if way.limit else ""
             ratio = f"{rate.per_s / best:.1f}x" if best else ""
             p50 = "" if math.isnan(rate.p50_s) else f"{1000 * rate.p50_s:.1f}"
-            print(f"{way.who:<28}{rate.per_s:>12.1f}{p50:>10}{share:>14}{ratio:>14}")
+            print(f"{way.who:<{width}}{rate.per_s:>12.1f}{p50:>10}{share:>14}{ratio:>14}")

@@ -79,7 +79,7 @@ def serve(data: Path, readers: int, sender: Connection) -> None:
 
 
 def _ways(url: str, inputs: Inputs) -> Ways:
-    httpx.put(f"{url}{WRITTEN}", json={}).raise_for_status()
+    httpx.put(f"{url}{WRITTEN}", json={}, timeout=60).raise_for_status()  # readers answer when all is loaded
     search = {"limit": 10, "target": {"image": 1.0}}
     numbers = itertools.count()
     texts = [request("/v1/embeddings", inputs.json({"input": [text]})) for text in inputs.texts]
