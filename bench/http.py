@@ -156,6 +156,7 @@ def process(target: Callable[..., None], *arguments: object) -> Iterator[str]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(*arguments, sender))
     process.start()
+    sender.close()  # else nobody would notice that the process ended
     try:
         yield receiver.recv()
     finally:

@@ -66,6 +66,7 @@ def _server(folder: Path) -> Iterator[tuple[str, int]]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(folder, sender))
     process.start()
+    sender.close()  # else nobody would notice that the process ended
     try:
         yield receiver.recv(), process.pid or 0
     finally:

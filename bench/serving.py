@@ -24,6 +24,7 @@ def server(data_dir: Path, *roots: Path) -> Iterator[tuple[str, int]]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(data_dir, roots, sender))
     process.start()
+    sender.close()  # else nobody would notice that the process ended
     try:
         yield receiver.recv(), process.pid or 0
     finally:

@@ -52,7 +52,7 @@ def prepare(data: Path, model: Path, items: int) -> float:
 @contextmanager
 def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
     """Its server over a folder that is prepared."""
-    with process(serve, data, 0) as url:
+    with process(serve, data) as url:
         yield _ways(url, inputs)
 
 
@@ -61,11 +61,11 @@ def served_by_readers(data: Path, inputs: Inputs) -> Iterator[Ways]:
     """Searches by as many readers as there are cores, over a copy of a folder that is prepared."""
     readers, copy = usable_cores(), data.with_name(f"{data.name}-readers")
     shutil.copytree(data, copy, symlinks=True)
-    with process(serve, copy, readers) as url:
+    with process(partial(serve, readers=readers), copy) as url:
         yield {f"texts, search, {readers} readers": _ways(url, inputs)["texts, search"]}
 
 
-def serve(data: Path, readers: int, sender: Connection) -> None:
+def serve(data: Path, sender: Connection, readers: int = 0) -> None:
     """Serve a folder that is prepared; the address is sent."""
     settings = Settings(data_dir=data, model=MODEL, port=0, device="cpu", query_cache_size=0, workers=readers)
     with (

@@ -1,11 +1,13 @@
 """The benchmarks run, with tiny settings and the embedded model; what they measure here means nothing."""
 
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from bench import gpu, soak, start
 from bench.clients import Answer, Answers
+from bench.http import process
 from bench.peers import __main__ as peers
 from bench.peers import sightline
 from models.store import EMBEDDED
@@ -31,6 +33,15 @@ def test_gpu_bench_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gpu.run(gpu.Plan("cpu", tmp_path, ["small"], ["fp16"], [1], 0.01, 4, 500, 16))
     assert "small-fp16: not at" in capsys.readouterr().out
+
+
+def ends_at_once(sender: Connection) -> None:
+    """Stands for a server that does not start."""
+
+
+def test_a_server_that_does_not_start_is_not_waited_for() -> None:
+    with pytest.raises(EOFError), process(ends_at_once):
+        pass
 
 
 def test_peers_bench_runs_without_peers(
