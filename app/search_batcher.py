@@ -22,7 +22,8 @@ LARGEST = 32
 MOST_WAITING = 1024
 """Searches that may wait before more are refused."""
 COMPANY_S = 0.05
-"""How long searches wait at most for others to be answered with, while a thread is idle: about as long as a group."""
+"""How long a search waits at most, while a thread is idle, for others to be answered with: about as long as a group.
+Beside a group that is answered, and once more behind it."""
 RETURN_SHARE = 0.5
 """Of the time that a group took, in which those who were there are expected to ask again."""
 
@@ -67,12 +68,13 @@ class _Request:
 
 
 class _Crowd(NamedTuple):
-    """Those who were there when a group ended: who was answered, and who waited."""
+    """As many as were there when a group ended: those who were answered, and those who waited."""
 
     collection: str
+    """Its name, which keeps nothing of it in memory."""
     size: int
     until: float
-    """When those who did not ask again are not waited for any more."""
+    """When no more are waited for."""
 
 
 class SearchBatcher:
@@ -90,7 +92,8 @@ class SearchBatcher:
         self._waiting: deque[_Request] = deque()
         self._under_way: list[int] = []
         """Sizes of the groups that are answered now."""
-        self._latest = _Crowd("", 0, 0.0)
+        self._crowd: _Crowd | None = None
+        """Behind the group that ended last."""
         self._closed = False
         self._threads = [threading.Thread(target=self._work, name=f"search_{n}", daemon=True) for n in range(parallel)]
         for thread in self._threads:
@@ -114,8 +117,8 @@ class SearchBatcher:
         """Search together with what others ask of the collection meanwhile; gives what `finish` makes of the result.
 
         A search begins at once where none is answered, nor was a moment ago. Beside a group that is answered, an idle
-        thread takes what waits when it is a third of that, and behind one that ended, when all are back who were there;
-        or when it has waited for long enough. So groups are few and large, and take turns.
+        thread takes what waits when it is a third of that; behind the last that ended, when as many wait of this
+        collection as were there; or when it has waited for long enough. So groups are few and large, and take turns.
 
         All of a group wait for its slowest, so this is for short ones; see `indexer.search.searcher.is_short`.
 
@@ -164,7 +167,7 @@ class SearchBatcher:
                 request.end(outcome)
             with self._changes:
                 self._under_way.remove(len(group))
-                self._latest = self._crowd_behind(group, began)
+                self._crowd = self._crowd_behind(group, began)
                 self._changes.notify_all()
 
     def _take(self) -> list[_Request]:
@@ -188,15 +191,17 @@ class SearchBatcher:
         if not self._waiting:
             return threading.TIMEOUT_MAX
         first = self._waiting[0]
+        company = self._company(first.collection)
         if self._under_way:
             wanted, until = min(self._under_way) / 3, first.came + COMPANY_S
-        elif self._latest.collection == first.collection.name:
-            _, wanted, until = self._latest
+        elif self._crowd and self._crowd.collection == first.collection.name and company == len(self._waiting):
+            _, wanted, until = self._crowd
         else:
             return 0.0
-        return 0.0 if self._company(first.collection) >= wanted else until - time.perf_counter()
+        return 0.0 if company >= wanted else until - time.perf_counter()
 
     def _crowd_behind(self, group: Sequence[_Request], began: float) -> _Crowd:
+        self._let_go()
         ended, collection = time.perf_counter(), group[0].collection
         size = min(LARGEST, len(group) + self._company(collection))
         return _Crowd(collection.name, size, ended + min(COMPANY_S, RETURN_SHARE * (ended - began)))

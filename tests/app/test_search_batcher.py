@@ -32,9 +32,8 @@ class Panic(BaseException):
 class Slow:
     """Stands for a collection whose searches last until they are let go; a result's model is what was asked for."""
 
-    name = "slow"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "slow") -> None:
+        self.name = name
         self.groups: list[list[str]] = []
         self.request_ids: list[str] = []
         self.may_divide: list[Callable[[], bool]] = []
@@ -123,12 +122,16 @@ def test_what_comes_meanwhile_is_answered_together(batcher: SearchBatcher, told:
     assert sorted(told) == ["counted a missing b", "counted first", "told a", "told b", "told first"]
 
 
-def test_behind_a_group_those_who_were_there_are_waited_for(
-    batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search_batcher, "RETURN_SHARE", 1000)
-    monkeypatch.setattr(search_batcher, "COMPANY_S", WAIT_S)
-    slow, other = Slow(), Slow()
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a group, others are waited for longer than a test may take."""
+    monkeypatch.setattr(search_batcher, "RETURN_SHARE", 1e6)
+    monkeypatch.setattr(search_batcher, "COMPANY_S", 100 * WAIT_S)
+
+
+@pytest.mark.usefixtures("patient")
+def test_behind_a_group_as_many_are_waited_for_as_were_there(batcher: SearchBatcher) -> None:
+    slow = Slow()
 
     async def play() -> None:
         first = await held(batcher, slow)
@@ -137,36 +140,103 @@ def test_behind_a_group_those_who_were_there_are_waited_for(
         slow.let_go()
         await first
         await asyncio.sleep(0.05)
-        assert batcher.waiting == 1  # the one that was answered may ask again
+        assert batcher.waiting == 1
         asked += ask(batcher, slow, "b")
         slow.let_go()
         assert await asyncio.gather(*asked) == ["a", "b"]
-        [of_other] = ask(batcher, other, "x")
-        other.let_go()
-        assert await of_other == "x"  # where nobody was, nobody is waited for
 
     run(play())
     assert slow.groups == [["first"], ["a", "b"]]
 
 
-@pytest.mark.parametrize(("took_s", "company_s", "waits_s"), [(0.1, WAIT_S, 0.05), (0.1, 0.02, 0.02)])
-def test_who_does_not_come_back_is_waited_for_half_as_long_as_the_group_took_but_not_for_long(
-    took_s: float, company_s: float, waits_s: float, batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("patient")
+def test_behind_a_group_nobody_of_another_collection_is_kept_waiting(batcher: SearchBatcher) -> None:
+    slow, other = Slow(), Slow("other")
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        asked = ask(batcher, slow, "a")
+        await waiting(batcher, 1)
+        slow.let_go(2)
+        other.let_go(2)
+        await first
+        asked += ask(batcher, other, "x")
+        assert await asyncio.gather(*asked) == ["a", "x"]
+        assert await asyncio.gather(*ask(batcher, other, "y")) == ["y"]
+
+    run(play())
+
+
+@pytest.mark.usefixtures("patient")
+def test_behind_a_group_nobody_waits_for_those_who_left(batcher: SearchBatcher) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        [gone, there] = ask(batcher, slow, "gone", "there")
+        await waiting(batcher, 2)
+        gone.cancel()
+        slow.let_go(2)
+        await first
+        assert await asyncio.gather(there, *ask(batcher, slow, "again")) == ["there", "again"]
+
+    run(play())
+    assert slow.groups == [["first"], ["there", "again"]]
+
+
+@pytest.mark.usefixtures("patient")
+def test_behind_a_group_no_more_are_waited_for_than_are_answered_together(
+    batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_batcher, "COMPANY_S", company_s)
+    monkeypatch.setattr(search_batcher, "LARGEST", 2)
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        asked = ask(batcher, slow, "a", "b")
+        await waiting(batcher, 2)
+        slow.let_go(2)
+        assert await asyncio.gather(first, *asked) == ["first", "a", "b"]
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("share", "most_s", "waits_s"), [(0.5, 100 * WAIT_S, 0.05), (1e6, 0.02, 0.02)], ids=["a share", "not for long"]
+)
+def test_who_does_not_come_back_is_not_waited_for_any_longer(
+    share: float, most_s: float, waits_s: float, batcher: SearchBatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_batcher, "RETURN_SHARE", share)
+    monkeypatch.setattr(search_batcher, "COMPANY_S", most_s)
     slow = Slow()
 
     async def play() -> None:
         first = await held(batcher, slow)
         alone = ask(batcher, slow, "a")
-        await asyncio.sleep(took_s)
+        await asyncio.sleep(0.1)
         began = time.perf_counter()
         slow.let_go(2)
         await asyncio.gather(first, *alone)
         assert time.perf_counter() - began >= waits_s
 
     run(play())
-    assert slow.groups == [["first"], ["a"]]
+
+
+@pytest.mark.usefixtures("patient")
+def test_closing_waits_for_nobody_who_may_come_back(batcher: SearchBatcher) -> None:
+    slow = Slow()
+
+    async def play() -> None:
+        first = await held(batcher, slow)
+        alone = ask(batcher, slow, "a")
+        await waiting(batcher, 1)
+        slow.let_go(2)
+        await first
+        await asyncio.to_thread(batcher.close)
+        assert await asyncio.gather(*alone) == ["a"]
+
+    run(play())
 
 
 @pytest.fixture

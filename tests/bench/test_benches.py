@@ -51,6 +51,7 @@ def test_peers_bench_runs_without_peers(
     monkeypatch.setattr(peers, "DRAWN", 4)
     monkeypatch.setattr(sightline, "JOB_S", 0.5)
     monkeypatch.setattr(sightline, "CHOICE_S", 0.01)
+    monkeypatch.setattr(sightline, "usable_cores", lambda: 2)  # so many readers are started
     add_models(tmp_path / "models", "fp32", "int8")
     peers.run(tmp_path, items=50, rounds=1, seconds=0.05, peers=["infinity"])
     printed = capsys.readouterr().out
