@@ -163,12 +163,13 @@ class SearchBatcher:
         while group := self._take():
             began = time.perf_counter()
             # Its first one's context: lines that are logged meanwhile tell of a request that is answered.
-            for request, outcome in zip(group, group[0].context.copy().run(self._answer, group), strict=True):
-                request.end(outcome)
-            with self._changes:
+            outcomes = group[0].context.copy().run(self._answer, group)
+            with self._changes:  # before they are told: who then asks again is not counted twice
                 self._under_way.remove(len(group))
                 self._crowd = self._crowd_behind(group, began)
                 self._changes.notify_all()
+            for request, outcome in zip(group, outcomes, strict=True):
+                request.end(outcome)
 
     def _take(self) -> list[_Request]:
         """What waits for one collection; nothing at the end."""
