@@ -166,6 +166,7 @@ class SearchBatcher:
             outcomes = group[0].context.copy().run(self._answer, group)
             with self._changes:  # before they are told: who then asks again is not counted twice
                 self._under_way.remove(len(group))
+                self._let_go()
                 self._crowd = self._crowd_behind(group, began)
                 self._changes.notify_all()
             for request, outcome in zip(group, outcomes, strict=True):
@@ -202,7 +203,6 @@ class SearchBatcher:
         return 0.0 if company >= wanted else until - time.perf_counter()
 
     def _crowd_behind(self, group: Sequence[_Request], began: float) -> _Crowd:
-        self._let_go()
         ended, collection = time.perf_counter(), group[0].collection
         size = min(LARGEST, len(group) + self._company(collection))
         return _Crowd(collection.name, size, ended + min(COMPANY_S, RETURN_SHARE * (ended - began)))

@@ -155,16 +155,16 @@ def test_behind_a_group_nobody_of_another_collection_is_kept_waiting(batcher: Se
 
     async def play() -> None:
         first = await held(batcher, slow)
-        asked = ask(batcher, slow, "a")
-        await waiting(batcher, 1)
+        asked = ask(batcher, slow, "a", "b")
+        await waiting(batcher, 2)
         slow.let_go(2)
-        other.let_go(2)
+        other.let_go()
         await first
-        asked += ask(batcher, other, "x")
-        assert await asyncio.gather(*asked) == ["a", "x"]
-        assert await asyncio.gather(*ask(batcher, other, "y")) == ["y"]
+        asked += ask(batcher, other, "x")  # behind two that wait for a third, and then behind these two
+        assert await asyncio.gather(*asked) == ["a", "b", "x"]
 
     run(play())
+    assert (slow.groups, other.groups) == ([["first"], ["a", "b"]], [["x"]])
 
 
 @pytest.mark.usefixtures("patient")
