@@ -85,8 +85,8 @@ class Settings(BaseSettings):
     index_memory_bytes: int | None = Field(
         default=None,
         ge=0,
-        description="Most bytes of a graph that makes the search of a large index fast; beyond, lists of codes take a "
-        "tenth of them. A quarter of the machine's memory when left out.",
+        description="Most bytes of a graph that makes the search of a large index fast; beyond, lists of codes take an "
+        "eighth of them. A quarter of the machine's memory when left out.",
     )
     api_key: SecretStr | None = Field(
         default=None, min_length=16, description="A key with all scopes, beside those of `sightline keys`."

@@ -28,8 +28,8 @@ LIST_ROWS = 4
 """Selected rows that are to be in the lists that are read, for each candidate."""
 CANDIDATES = (200, 800)
 SMALLEST_BEAM, LARGEST_BEAM = 16, 2048
-FAR = 1 / 16
-"""Share of the lists that searches may read; where they must read more, a graph is faster, and is built."""
+FAR = 2**27
+"""Components that searches may read in lists (262,144 vectors of 512); where they must read more, a graph is built."""
 _UNKNOWN = Tuning(TARGET, {}, 1, CANDIDATES[0])
 
 
@@ -83,9 +83,9 @@ class Approximate:
         return self.tuning
 
     @property
-    def share_read(self) -> float:
-        """Of the lists, in a search without a filter."""
-        return self.tuning.nprobe / self._lists.lists
+    def components_read(self) -> float:
+        """In the lists, by a search without a filter."""
+        return self._vectors.size * self.tuning.nprobe / self._lists.lists
 
     def problems(self) -> Iterator[str]:
         """What makes it unfit for the segment's vectors."""
@@ -136,7 +136,7 @@ def build(
     queries = sample(vectors, outside)
     lists = Approximate(folder, vectors.vectors, _UNKNOWN, files := [ivf.FILE])
     tuning = lists.tune(queries, TARGET)
-    wanted = kind == "hnsw" or (kind == "auto" and lists.share_read > FAR)
+    wanted = kind == "hnsw" or (kind == "auto" and lists.components_read > FAR)
     if wanted and not falls_apart(vectors):
         if not build_graph(folder, vectors, stop):
             return None

@@ -9,9 +9,6 @@ IndexSetting = Literal["auto", "flat", "hnsw", "ivf"]
 
 FLAT_COMPONENTS = 2**23
 """Components of vectors (16,384 of 512) below which a scan is as fast as what could be built."""
-GRAPH_COMPONENTS = 2**26
-"""Components (131,072 vectors of 512) below which `auto` builds no graph: one costs 20 times what lists cost, and a
-segment of this size is soon merged into a larger one."""
 
 
 def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes: int) -> IndexSetting:
@@ -27,4 +24,4 @@ def choose_kind(setting: IndexSetting, count: int, dimension: int, memory_bytes:
     if setting != "auto":
         return setting
     fits = count * (2 * dimension + graph.ROW_BYTES) <= memory_bytes
-    return "auto" if fits and components >= GRAPH_COMPONENTS else "ivf"
+    return "auto" if fits else "ivf"

@@ -74,7 +74,6 @@ def test_an_index_is_tuned(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch
     run("index", "compact", "--data-dir", data, "--collection", "default")
     flat = run("index", "tune", "--data-dir", data)
     monkeypatch.setattr(kinds, "FLAT_COMPONENTS", 1)
-    monkeypatch.setattr(kinds, "GRAPH_COMPONENTS", 1)
     monkeypatch.setattr(approximate, "FAR", 0)
     run("index", "rebuild", "--data-dir", data)
     tuned = run("index", "tune", "--data-dir", data, "--recall", "0.9")

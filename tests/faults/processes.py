@@ -19,7 +19,7 @@ import uvicorn  # noqa: F401  imported once here, and in no fork
 import app.cli
 import app.server
 import app.state
-from indexer.index import compaction, kinds, vector_index
+from indexer.index import approximate, compaction, kinds, vector_index
 from indexer.jobs import runner as jobs
 from models.encoder import DualEncoder
 from models.manifest import read_manifest
@@ -100,6 +100,6 @@ def _run(log: Path, arguments: list[str], temporary: Path | None, flat_component
     compaction.RETRY_S = 0.5
     vector_index.MIN_COMPACTION = 500
     kinds.FLAT_COMPONENTS = flat_components
-    kinds.GRAPH_COMPONENTS = min(flat_components, kinds.GRAPH_COMPONENTS)
+    approximate.FAR = flat_components // 16
     sys.argv = ["sightline", *arguments]
     app.cli.main()

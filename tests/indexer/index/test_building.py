@@ -10,11 +10,12 @@ import faiss
 import numpy as np
 import pytest
 
-from indexer.index import graph, ivf
+from indexer.index import approximate, graph, ivf
 from indexer.index.approximate import Approximate
-from indexer.index.kinds import FLAT_COMPONENTS, GRAPH_COMPONENTS, IndexSetting, Kind, choose_kind
+from indexer.index.kinds import FLAT_COMPONENTS, IndexSetting, Kind, choose_kind
 from indexer.index.mapping import VectorFile, checksum
 from indexer.index.segment import Segment
+from indexer.index.selection import Selection
 from indexer.index.tuning import Tuning, cheapest, ladder, sample
 from tests.indexer.index.segments import DIMENSION, build, pictures, texts, write
 
@@ -25,14 +26,12 @@ MUCH, LITTLE = 2**40, 2**20
     ("setting", "components", "memory_bytes", "kind"),
     [
         ("auto", FLAT_COMPONENTS - 512, MUCH, "flat"),
-        ("auto", FLAT_COMPONENTS, MUCH, "ivf"),
-        ("auto", GRAPH_COMPONENTS - 512, MUCH, "ivf"),
-        ("auto", GRAPH_COMPONENTS, MUCH, "auto"),
-        ("auto", GRAPH_COMPONENTS, LITTLE, "ivf"),
+        ("auto", FLAT_COMPONENTS, MUCH, "auto"),
+        ("auto", FLAT_COMPONENTS, LITTLE, "ivf"),
         ("hnsw", FLAT_COMPONENTS - 512, MUCH, "flat"),
         ("hnsw", FLAT_COMPONENTS, LITTLE, "hnsw"),
-        ("ivf", GRAPH_COMPONENTS, MUCH, "ivf"),
-        ("flat", GRAPH_COMPONENTS, MUCH, "flat"),
+        ("ivf", FLAT_COMPONENTS, MUCH, "ivf"),
+        ("flat", FLAT_COMPONENTS, MUCH, "flat"),
     ],
 )
 def test_the_kind_follows_size_memory_and_setting(
@@ -97,8 +96,9 @@ def test_widths_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, int
         Tuning.read(tmp_path)
 
 
-def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
+def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors without clusters are in no list more than in others."""
+    monkeypatch.setattr(approximate, "FAR", 1000 * DIMENSION)
     rng = np.random.default_rng(0)
     scattered = rng.normal(size=(6000, DIMENSION)).astype(np.float16).astype(np.float32)
     clusters = np.repeat(scattered[:60], 100, axis=0)
@@ -111,20 +111,53 @@ def test_a_graph_is_built_where_lists_must_be_read_far(tmp_path: Path) -> None:
         assert built.kind == kind
 
 
+def put(folder: Path, name: str, data: bytes) -> None:
+    """Replace a file of a segment, and its sum."""
+    (folder / name).write_bytes(data)
+    header = json.loads((folder / "segment.json").read_text())
+    header["sums"][name] = checksum(folder / name)
+    (folder / "segment.json").write_text(json.dumps(header))
+
+
 @pytest.mark.parametrize(("name", "count"), [("ivf.faiss", 501), ("hnsw.faiss", 500), ("hnsw.faiss", 501)])
 def test_files_of_other_vectors_are_told_by_verify(built: Path, tmp_path: Path, name: str, count: int) -> None:
     """Their sums are right: they were built wrong, or put there."""
     shutil.copytree(built, tmp_path / "own")
     build(tmp_path / "other", "hnsw", pictures(count, seed=3))
-    (tmp_path / "own" / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    header = json.loads((tmp_path / "own" / "segment.json").read_text())
-    header["sums"][name] = checksum(tmp_path / "own" / name)
-    (tmp_path / "own" / "segment.json").write_text(json.dumps(header))
+    put(tmp_path / "own", name, (tmp_path / "other" / name).read_bytes())
 
     segment, _ = Segment.open(tmp_path / "own")
 
     assert segment.approximate
     assert len(list(segment.approximate.problems())) == 1
+
+
+@pytest.mark.parametrize("vectors", [pictures(500)[:, :47], np.repeat(pictures(1), 500, axis=0)], ids=["odd", "equal"])
+def test_lists_hold_vectors_of_any_kind(tmp_path: Path, vectors: np.ndarray) -> None:
+    vectors = np.ascontiguousarray(vectors)
+    assert write(tmp_path / "segment", "ivf", vectors, others=vectors[:20])
+    lists = ivf.Ivf.open(tmp_path / "segment")
+    found = lists.candidates(vectors[:3], 500, Selection(None, 500), lists.lists)
+    assert [sorted(rows.tolist()) for rows in found] == [list(range(500))] * 3
+
+
+def test_lists_of_one_bit_codes_are_searched_as_before(tmp_path: Path) -> None:
+    """Earlier versions built them."""
+    vectors = pictures(3000)
+    build(tmp_path / "segment", "ivf", vectors)
+    quantizer = faiss.IndexFlatIP(DIMENSION)
+    quantizer.add(vectors[::50])
+    index = faiss.IndexIVFRaBitQFastScan(quantizer, DIMENSION, 60, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    put(tmp_path / "segment", "ivf.faiss", faiss.serialize_index(index).tobytes())
+
+    segment, _ = Segment.open(tmp_path / "segment")
+
+    assert list(segment.approximate.problems() if segment.approximate else ["no lists"]) == []
+    view = segment.view()
+    found = view.search(vectors[:9], 10, view.select(None))
+    assert found.rows[:, 0].tolist() == list(range(9))
 
 
 def test_a_row_that_is_in_two_lists_is_told(tmp_path: Path) -> None:

@@ -87,7 +87,6 @@ def test_a_collection_is_compacted_into_the_kind_that_it_asks_for(
 
 
 def test_memory_decides_about_a_graph(tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "GRAPH_COMPONENTS", 16 * 200)
     monkeypatch.setattr(approximate, "FAR", 0)
     for memory_bytes, kind in ((0, "ivf"), (10**9, "hnsw")):
         folder = tmp_path / kind
