@@ -90,6 +90,16 @@ ItemId = Annotated[
 RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of the watch rule.", examples=["weapons"])]
 
 
+def collection_of(request: Request) -> Collection:
+    """What the path names.
+
+    Raises:
+        CollectionNotFound: There is none.
+        UnicodeDecodeError: The name is no text.
+    """
+    return resources_of(request).collections.get(_decode(request.path_params["name"]))
+
+
 async def _collection(name: Name, request: Request) -> Collection:
     return resources_of(request).collections.get(name)
 

@@ -57,7 +57,7 @@ class StrictRoute(GuardedRoute):
         takes_forms = "multipart/form-data" in body.get("content", ())
 
         async def handle_strictly(request: Request) -> Response:
-            _check_media_type(request, takes_forms=takes_forms)
+            check_media_type(request, takes_forms=takes_forms)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return handle_strictly
@@ -114,7 +114,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _check_media_type(request: Request, *, takes_forms: bool) -> None:
+def check_media_type(request: Request, *, takes_forms: bool) -> None:
+    """Raise `MediaTypeUnsupported` if a body is neither JSON nor, where these are taken, a form."""
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or media_type.endswith("+json")

@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.access.caller import caller_of
 from app.dependencies import ImageLoader, TheCollection, TheResources, resources_of
+from app.direct_route import DirectRoute
 from app.errors import MediaTypeUnsupported, blame
 from app.forms import PICTURE, form_document, is_form, read_body
 from app.openapi import READING, WRITING, fields_of, problems
@@ -37,7 +38,6 @@ _UPLOAD_BODY = {
 }
 
 
-@router.post("", summary="Search", response_model=schemas.SearchResults, responses=_RESPONSES)
 async def search(body: schemas.SearchBody, collection: TheCollection, request: Request) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
     # Looked up here, as this is asked for most: each dependency takes some percent of what is done beside the search.
@@ -55,6 +55,17 @@ async def search(body: schemas.SearchBody, collection: TheCollection, request: R
     if body.filter is not None or any(term.image is not None for term in body.query):
         return await run_in_threadpool(answer)
     return await _search_soon(resources.search_batcher, collection, asked(), body)
+
+
+router.add_api_route(
+    "",
+    search,
+    methods=["POST"],
+    summary="Search",
+    response_model=schemas.SearchResults,
+    responses=_RESPONSES,
+    route_class_override=DirectRoute,
+)
 
 
 @router.get(

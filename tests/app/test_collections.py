@@ -55,20 +55,21 @@ def test_a_collection_asks_for_a_kind_of_index_and_shows_what_it_was_tuned_to(
     with client_of(settings, encoder) as client:
         statuses = [client.put(PATH, json={"index": kind}).status_code for kind in ("hnsw", "hnsw", "auto")]
         client.put(f"{PATH}/items/a", json={"text": "red"})
+        client.post(f"{PATH}/items", json={"items": [{"id": str(n), "text": f"blue {n}"} for n in range(29)]})
     with Collections(settings.data_dir, lambda _: encoder) as collections:
         collections.get("shoes").compact()
     with client_of(settings, encoder) as client:
         index = client.get(PATH).json()["index"]
-        hits = client.get(f"{PATH}/search", params={"q": "red"}).json()["hits"]
+        hits = client.get(f"{PATH}/search", params={"q": "red", "limit": 1}).json()["hits"]
 
     assert statuses == [201, 200, 409]
-    assert (index["setting"], index["kind"], index["main"], index["delta"]) == ("hnsw", "hnsw", 1, 0)
+    assert (index["setting"], index["kind"], index["main"], index["delta"]) == ("hnsw", "hnsw", 30, 0)
     [segment] = index["segments"]["text"]
-    assert (segment["kind"], segment["vectors"]) == ("hnsw", 1)
+    assert (segment["kind"], segment["vectors"]) == ("hnsw", 30)
+    assert segment["tuning"].pop("nprobe") > 0
     assert segment["tuning"] == {
         "target": 0.98,
         "recall": {"stored": 1.0, "other": 1.0},
-        "nprobe": 1,
         "candidates": 200,
         "ef_search": 16,
     }

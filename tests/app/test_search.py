@@ -220,3 +220,23 @@ def test_a_problem_says_that_it_is_in_the_address(client: TestClient) -> None:
         assert (fault["location"], fault["pointer"].split("/")[1]) == ("query", next(iter(params)))
     [fault] = client.get(ITEMS, params={"cursor": "?"}).json()["errors"]
     assert (fault["location"], fault["pointer"]) == ("query", "/cursor")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "location"),
+    [
+        ("default", b"", 422, "body"),
+        ("default", b"[]", 422, "body"),
+        ("default", b'{"query": "red", "limit": -1}', 422, "body"),
+        ("%FF", b'{"query": "red"}', 422, "path"),
+        ("nowhere", b'{"query": "red", "limit": -1}', 404, None),
+    ],
+)
+def test_what_is_not_valid_is_told(
+    stocked: TestClient, name: str, content: bytes, status: int, location: str | None
+) -> None:
+    answer = stocked.post(
+        f"/v1/collections/{name}/search", content=content, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == status
+    assert [error["location"] for error in answer.json().get("errors", [])] == ([location] if location else [])
