@@ -15,8 +15,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 import numpy as np
 
 from app.sample.catalogue import draw_sample
@@ -38,11 +39,20 @@ DRAWN = 1024
 PARTS = 5
 """Of the time; the first is for warming up, the second is what the last is compared with."""
 GROWTH = 1.05
-"""Of memory that passes for none."""
+"""Of memory, beside the index of what is put, that passes for none."""
 PATIENCE = 2.0
 """So many times what a queue of all clients takes at full speed may the p99 of what is served be."""
 SAMPLE_S = 1.0
 MIB = 2**20
+
+
+class Memory(NamedTuple):
+    """Bytes of the server at one moment."""
+
+    whole: int
+    """Its own and mapped ones."""
+    index: int
+    """Of the collection, which grows with what is put."""
 
 
 def run(minutes: float = MINUTES, model: Path = EMBEDDED, items: int = ITEMS) -> bool:
@@ -57,7 +67,7 @@ def run(minutes: float = MINUTES, model: Path = EMBEDDED, items: int = ITEMS) ->
             print(
                 f"\n{FEW} clients: {capacity:.1f} requests/s; {CLIENTS} ask for {OVERLOAD * capacity:.1f}/s", flush=True
             )
-            with _sampled_memory() as memory:
+            with _sampled_memory(url) as memory:
                 seen = ask_at_rate(url, requests, CLIENTS, seconds, OVERLOAD * capacity)
     _report(seen)
     return _judge(seen, memory, PATIENCE * CLIENTS / capacity)
@@ -85,15 +95,17 @@ def _mixed(inputs: Inputs) -> Iterator[bytes]:
 
 
 @contextmanager
-def _sampled_memory() -> Iterator[list[int]]:
-    """Bytes of the server, its own and mapped ones; the list grows as long as the block runs."""
+def _sampled_memory(url: str) -> Iterator[list[Memory]]:
+    """The list grows as long as the block runs."""
     [server] = multiprocessing.active_children()
-    samples: list[int] = []
+    samples: list[Memory] = []
     ended = threading.Event()
 
     def sample() -> None:
-        while not ended.wait(SAMPLE_S):
-            samples.append(sum(memory_of(server.pid or 0)))
+        with httpx.Client(base_url=url, timeout=60) as client:
+            while not ended.wait(SAMPLE_S):
+                index = client.get(COLLECTION).raise_for_status().json()["index"]["memory_bytes"]
+                samples.append(Memory(sum(memory_of(server.pid or 0)), index))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -120,18 +132,23 @@ def _kind(answer: Answer) -> str:
     return f"{method} {'items' if method == 'PUT' else path.removeprefix(COLLECTION).removeprefix('/v1')}"
 
 
-def _judge(seen: Answers, memory: list[int], patience_s: float) -> bool:
+def _judge(seen: Answers, memory: list[Memory], patience_s: float) -> bool:
     """Print and return whether the server did as asked."""
     statuses = Counter(answer.status for answer in seen.answers)
     refused = [answer for answer in seen.answers if answer.status == 503]
     p99 = [_p99(part) for part in _parts(sorted(seen.answers, key=lambda answer: answer.asked))]
-    parts = [float(np.median(part)) / MIB for part in _parts(memory)]
+    whole, beside = (
+        [float(np.median(part)) / MIB for part in _parts(kind)]
+        for kind in ([one.whole for one in memory], [one.whole - one.index for one in memory])
+    )
     in_flight = sum(answer.seconds for answer in seen.answers) / seen.seconds
     verdicts = {
         f"overload: {len(refused)} refused, {in_flight:.1f} in flight": bool(refused) or in_flight > CLIENTS / 2,
         f"no error but 503: {dict(statuses)}": set(statuses) <= {200, 201, 503},
         f"Retry-After with each of {len(refused)}": all(b"retry-after:" in one.head.lower() for one in refused),
-        f"memory in MiB, by fifths of the time: {_list(parts)}": parts[-1] <= GROWTH * parts[1],
+        f"memory in MiB, by fifths of the time: {_list(whole)}, beside the index {_list(beside)}": (
+            beside[-1] <= GROWTH * beside[1]
+        ),
         f"p99 of the served in s: {_list(p99)}, at most {patience_s:.1f}": max(p99[1:]) <= patience_s,
     }
     for verdict, good in verdicts.items():

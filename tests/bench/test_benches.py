@@ -1,5 +1,6 @@
 """The benchmarks run, with tiny settings and the embedded model; what they measure here means nothing."""
 
+from itertools import starmap
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -75,18 +76,19 @@ def answers(*statuses: int, head: bytes = HEAD) -> Answers:
 
 
 @pytest.mark.parametrize(
-    ("seen", "memory", "patience_s", "good"),
+    ("seen", "memory", "index", "patience_s", "good"),
     [
-        (answers(200, 201, 503, 200, 200), [100, 10, 10, 10, 10], 20, True),
-        (answers(200, 500, 503, 200, 200), [10] * 5, 20, False),
-        (answers(200, 200, 503, 200, 200, head=b"HTTP/1.1 503\r\n\r\n"), [10] * 5, 20, False),
-        (answers(*[200] * 5), [10, 10, 10, 10, 11], 20, False),
-        (answers(*[200] * 5), [10] * 5, 5, False),
+        (answers(200, 201, 503, 200, 200), [100, 10, 10, 10, 10], [0] * 5, 20, True),
+        (answers(200, 500, 503, 200, 200), [10] * 5, [0] * 5, 20, False),
+        (answers(200, 200, 503, 200, 200, head=b"HTTP/1.1 503\r\n\r\n"), [10] * 5, [0] * 5, 20, False),
+        (answers(200, 201, 503, 200, 200), [10, 10, 10, 10, 11], [0] * 5, 20, False),
+        (answers(200, 201, 503, 200, 200), [10, 10, 10, 10, 11], [0, 0, 0, 0, 1], 20, True),
+        (answers(200, 201, 503, 200, 200), [10] * 5, [0] * 5, 0.01, False),
     ],
-    ids=["as asked", "an error", "no Retry-After", "memory grows", "p99 too long"],
+    ids=["as asked", "an error", "no Retry-After", "memory grows", "the index grows", "p99 too long"],
 )
-def test_soak_judges(seen: Answers, memory: list[int], patience_s: float, good: bool) -> None:
-    assert soak._judge(seen, memory, patience_s) is good
+def test_soak_judges(seen: Answers, memory: list[int], index: list[int], patience_s: float, good: bool) -> None:
+    assert soak._judge(seen, list(starmap(soak.Memory, zip(memory, index, strict=True))), patience_s) is good
 
 
 def test_start_bench_runs(capsys: pytest.CaptureFixture[str]) -> None:
