@@ -10,7 +10,7 @@ from pathlib import Path
 from app.sample.catalogue import draw_sample
 from bench.peers.contest import Inputs, Measured, Way, measure, report
 from bench.peers.peers import PACKAGES, Ways, how_to_install, is_installed, started
-from bench.peers.sightline import limits, prepare, served, served_by_readers, tokenize
+from bench.peers.sightline import Lone, ask_alone, limits, prepare, served, served_by_readers, tokenize, ways_of
 from models.manifest import MANIFEST
 
 FOLDER = Path.home() / ".cache" / "sightline-peers"
@@ -55,15 +55,17 @@ def run(folder: Path, items: int, rounds: int, seconds: float, peers: list[str])
         index_s = {of: prepare(scratch / of, model, items) for of, model in models.items()}
         alone = {of: limits(model, inputs) for of, model in models.items()}
         by_readers = {of: stack.enter_context(served_by_readers(scratch / of, inputs)) for of in models}
-        ours = {of: stack.enter_context(served(scratch / of, inputs)) | by_readers[of] for of in models}
+        urls = {of: stack.enter_context(served(scratch / of)) for of in models}
+        ours = {of: ways_of(url, inputs) | by_readers[of] for of, url in urls.items()}
         theirs = {peer: stack.enter_context(started(peer, folder, inputs)) for peer in _installed(peers, folder)}
         ways = _ways(alone, ours, theirs)
         found = measure(ways, rounds, seconds)
+        lone = {of: ask_alone(url, inputs) for of, url in urls.items()}
     print(
         f"\n{date.today()}: medians of {rounds} rounds of {seconds:g} s, {items:,} items, {len(inputs.pictures)} JPEGs"
     )
     report(ways, found, set(theirs))
-    _report_overhead(found, index_s)
+    _report_overhead(found, index_s, lone)
 
 
 def _draw(folder: Path, model: Path) -> Inputs:
@@ -107,8 +109,8 @@ def _ways(alone: dict[str, Ways], ours: dict[str, Ways], theirs: dict[str, Ways]
     return ways
 
 
-def _report_overhead(found: Measured, index_s: dict[str, float]) -> None:
-    """What a lone search waits for beside its encoder and its index."""
+def _report_overhead(found: Measured, index_s: dict[str, float], lone: dict[str, Lone]) -> None:
+    """What a lone search waits for beside its encoder and its index: as each is by itself, and as they are within."""
     print()
     for of, index in index_s.items():
         search = found["texts", 1, f"Sightline {of}, search"].p50_s
@@ -117,7 +119,8 @@ def _report_overhead(found: Measured, index_s: dict[str, float]) -> None:
             encoder = found["texts", 1, f"raw ONNX {of}{way}"].p50_s
             beyond = search - index - encoder
             print(f"; on {cores}, its encoder {1000 * encoder:.1f}, and what is beyond {1000 * beyond:.1f}", end="")
-        print()
+        whole, encoder, index = (1000 * seconds for seconds in lone[of])
+        print(f"; by `took_ms`, of {whole:.1f} ms {encoder:.1f} and {index:.1f}: {whole - encoder - index:.1f} beyond")
 
 
 if __name__ == "__main__":

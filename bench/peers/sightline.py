@@ -1,16 +1,20 @@
 """Sightline in the contest: its server over a collection, and what its graphs do by themselves."""
 
 import itertools
+import json
 import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, partial
+from http.client import HTTPConnection
 from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -33,6 +37,7 @@ MODEL = "bench"
 COLLECTION = "/v1/collections/default"
 WRITTEN = "/v1/collections/written"
 """What is put goes here: the other one keeps its size, and no picture is in it a thousand times."""
+SEARCH = {"limit": 10, "target": {"image": 1.0}}
 BATCHES = (1, 8, 32)
 """Of which the graphs may take the best where many clients ask."""
 CHOICE_S, TURNS = 0.5, 3
@@ -51,10 +56,10 @@ def prepare(data: Path, model: Path, items: int) -> float:
 
 
 @contextmanager
-def served(data: Path, inputs: Inputs) -> Iterator[Ways]:
-    """Its server over a folder that is prepared."""
+def served(data: Path) -> Iterator[str]:
+    """Its server over a folder that is prepared: the address."""
     with process(serve, data) as url:
-        yield _ways(url, inputs)
+        yield url
 
 
 @contextmanager
@@ -63,7 +68,7 @@ def served_by_readers(data: Path, inputs: Inputs) -> Iterator[Ways]:
     readers, copy = usable_cores(), data.with_name(f"{data.name}-readers")
     shutil.copytree(data, copy, symlinks=True)
     with process(partial(serve, readers=readers), copy) as url:
-        yield {f"texts, search, {readers} readers": _ways(url, inputs)["texts, search"]}
+        yield {f"texts, search, {readers} readers": ways_of(url, inputs)["texts, search"]}
 
 
 def serve(data: Path, sender: Connection, readers: int = 0) -> None:
@@ -79,12 +84,35 @@ def serve(data: Path, sender: Connection, readers: int = 0) -> None:
         run_server(made, listener, access_log=False, folder=folder)
 
 
-def _ways(url: str, inputs: Inputs) -> Ways:
+class Lone(NamedTuple):
+    """Seconds of a lone search, medians: all that its client waits, and what the server tells of it."""
+
+    whole: float
+    encoder: float
+    index: float
+
+
+def ask_alone(url: str, inputs: Inputs, searches: int = 200) -> Lone:
+    """One after the other, on one connection."""
+    seen = []
+    with closing(HTTPConnection(url.removeprefix("http://"))) as connection:
+        for text in itertools.islice(itertools.cycle(inputs.texts), searches):
+            body = inputs.json(SEARCH | {"query": text})
+            begun = time.perf_counter()
+            connection.request("POST", f"{COLLECTION}/search", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse().read()
+            whole = time.perf_counter() - begun
+            took = json.loads(answer)["took_ms"]
+            seen.append(Lone(whole, took["embed"] / 1000, took["search"] / 1000))
+    return Lone(*map(median, zip(*seen, strict=True)))
+
+
+def ways_of(url: str, inputs: Inputs) -> Ways:
+    """What can be asked of a server."""
     httpx.put(f"{url}{WRITTEN}", json={}, timeout=60).raise_for_status()  # readers answer when all is loaded
-    search = {"limit": 10, "target": {"image": 1.0}}
     numbers = itertools.count()
     texts = [request("/v1/embeddings", inputs.json({"input": [text]})) for text in inputs.texts]
-    searches = [request(f"{COLLECTION}/search", inputs.json(search | {"query": text})) for text in inputs.texts]
+    searches = [request(f"{COLLECTION}/search", inputs.json(SEARCH | {"query": text})) for text in inputs.texts]
     pictures = [request("/v1/embeddings", inputs.json({"input": [{"image": uri}]})) for uri in inputs.uris]
     return {
         "texts, embeddings": _asking(url, itertools.cycle(texts)),

@@ -59,6 +59,7 @@ def test_peers_bench_runs_without_peers(
     assert "infinity is not installed: uv venv" in printed
     assert all(f"{what}, {clients} client" in printed for what in ("texts", "pictures") for clients in (1, 4))
     assert "a lone search, int8" in printed
+    assert "by `took_ms`, of " in printed
     assert "Sightline int8, search, " in printed  # by readers
 
 
