@@ -1,7 +1,7 @@
 """Inverted lists of product quantisation codes: candidates for a search, to be ranked again by the vectors themselves.
 
-A code (Jégou, Douze and Schmid 2011, IEEE TPAMI 33(1), 117-128) has 4 bits for each two components of what a vector
-differs by from its list's centroid: d / 4 bytes. FAISS scores 32 codes at a time from tables in registers (André,
+A code (Jégou, Douze and Schmid 2011, IEEE TPAMI 33(1), 117-128) has 4 bits for each two components, or for each one
+where d is odd, of what a vector differs by from its list's centroid. FAISS scores 32 codes at a time from tables in registers (André,
 Kermarrec and Le Scouarnec 2015, PVLDB 9(4), 288-299).
 """
 
@@ -67,6 +67,7 @@ def build_ivf(folder: Path, file: VectorFile, stop: threading.Event) -> bool:
     quantizer.add(centroids)
     parts = dimension // (2 if dimension % 2 == 0 else 1)
     index = faiss.IndexIVFPQFastScan(quantizer, dimension, lists, parts, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = True  # not so by default: neighbours of a dense list would have one code
     index.pq.cp.min_points_per_centroid = 1
     learned_from = file.sample(SAMPLE_PER_CODE * 2**CODE_BITS, _SEED)
     index.train(np.resize(learned_from, (max(len(learned_from), 2**CODE_BITS), dimension)))  # as many as codes at least

@@ -141,6 +141,20 @@ def test_lists_hold_vectors_of_any_kind(tmp_path: Path, vectors: np.ndarray) -> 
     assert [sorted(rows.tolist()) for rows in found] == [list(range(500))] * 3
 
 
+def test_neighbours_of_a_dense_list_are_told_apart(tmp_path: Path) -> None:
+    """Their codes are of what they differ by from its centroid, which is little of each vector."""
+    rng = np.random.default_rng(4)
+    near = np.repeat(pictures(20), 250, axis=0) + 0.02 * rng.normal(size=(5000, DIMENSION))
+    near = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
+    assert write(tmp_path / "segment", "ivf", near, others=near[:20])
+    lists = ivf.Ivf.open(tmp_path / "segment")
+
+    found = lists.candidates(near[::50], 50, Selection(None, len(near)), lists.lists)
+
+    best = np.argsort(near[::50] @ near.T, axis=1)[:, -5:]
+    assert np.mean([np.isin(right, own).mean() for own, right in zip(found, best, strict=True)]) > 0.5
+
+
 def test_lists_of_one_bit_codes_are_searched_as_before(tmp_path: Path) -> None:
     """Earlier versions built them."""
     vectors = pictures(3000)
