@@ -1,8 +1,8 @@
 """Inverted lists of product quantisation codes: candidates for a search, to be ranked again by the vectors themselves.
 
 A code (Jégou, Douze and Schmid 2011, IEEE TPAMI 33(1), 117-128) has 4 bits for each two components, or for each one
-where d is odd, of what a vector differs by from its list's centroid. FAISS scores 32 codes at a time from tables in registers (André,
-Kermarrec and Le Scouarnec 2015, PVLDB 9(4), 288-299).
+where d is odd, of what a vector differs by from its list's centroid. FAISS scores 32 codes at a time from tables in
+registers (André, Kermarrec and Le Scouarnec 2015, PVLDB 9(4), 288-299).
 """
 
 import threading
