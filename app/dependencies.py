@@ -91,7 +91,7 @@ RuleName = Annotated[str, BeforeValidator(_decode), Path(description="Name of th
 
 
 def collection_of(request: Request) -> Collection:
-    """What the path names.
+    """The collection that the path names.
 
     Raises:
         CollectionNotFound: There is none.

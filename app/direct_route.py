@@ -1,6 +1,7 @@
 """`DirectRoute`: for what is asked so often that FastAPI's handler is felt."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,13 +15,14 @@ from indexer.collection import Collection
 class DirectRoute(StrictRoute):
     """A route whose endpoint is called at once, with its `body`, `collection` and `request`, where these are valid.
 
-    It is declared and documented as any other. FastAPI's handler, which takes a third of the time until a lone search
-    begins, gets what is not valid, and tells what is wrong.
+    It is declared and documented as any other. FastAPI's handler, which takes up to 0.4 ms of a lone search, gets what
+    does not fit the schema, and tells what is wrong.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         assert self.body_field
+        assert set(signature(endpoint).parameters) == {"body", "collection", "request"}
         self._model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
         self._handle_any, self.app = self.app, self._answer
 
@@ -34,7 +36,13 @@ class DirectRoute(StrictRoute):
             await self._handle_any(scope, _again(await request.body(), receive), send)
 
     async def _read(self, request: StrictRequest) -> tuple[BaseModel, Collection] | None:
-        """What is asked, and of what; None where something is not valid."""
+        """What is asked, and of what; None where a body does not fit, or the name is no text.
+
+        Raises:
+            JsonInvalid: The body is not JSON.
+            CollectionNotFound: There is none of this name.
+            ClientDisconnect: It broke off.
+        """
         if not await request.body():
             return None
         try:

@@ -28,6 +28,7 @@ _FORMS = (
     "one with a catalogue's file to POST .../ingest"
 )
 
+_JSON = re.compile(r"application/([^/]+\+)?json")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -118,7 +119,7 @@ def check_media_type(request: Request, *, takes_forms: bool) -> None:
     """Raise `MediaTypeUnsupported` if a body is neither JSON nor, where these are taken, a form."""
     has_body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    is_json = media_type == "application/json" or media_type.endswith("+json")
+    is_json = _JSON.fullmatch(media_type) is not None
     is_form = media_type == "multipart/form-data"
     if has_body and not (is_json or (is_form and takes_forms)):
         raise MediaTypeUnsupported(

@@ -119,11 +119,11 @@ def _report(count: int, dimension: int, queries: np.ndarray, url: str, empty: st
         for name, way in ways.items():
             rates[name].append(way())
     found = {name: median(rate) for name, rate in rates.items()}
-    limits = {"search": found["empty handler"], IN_BATCHES: bare, IN_BASE64: bare}
+    beside = {"search": found["empty handler"], IN_BATCHES: bare, IN_BASE64: bare}
     print(f"\nSearches by a vector over HTTP, {count:,} x {dimension}, {K} hits, {CONNECTIONS} connections")
-    print(f"{'':<36}{'per second':>12}{'of its limit':>14}")
+    print(f"{'':<36}{'per second':>12}{'ratio':>14}")
     for name, rate in found.items():
-        share = f"{rate / limits[name]:>14.0%}" if name in limits else ""
+        share = f"{rate / beside[name]:>14.0%}" if name in beside else ""
         print(f"{name:<36}{rate:>12.0f}{share}")
     print(f"{'the index alone, batches':<36}{bare:>12.0f}")
 

@@ -40,7 +40,6 @@ _UPLOAD_BODY = {
 
 async def search(body: schemas.SearchBody, collection: TheCollection, request: Request) -> Response:
     """By texts, pictures, items and vectors, alone or weighted together."""
-    # Looked up here, as this is asked for most: each dependency takes some percent of what is done beside the search.
     resources = resources_of(request)
     load_image = ImageLoader(resources, caller_of(request.scope))
 

@@ -274,6 +274,19 @@ CASES = [
     ),
     Bad("items: a form", "POST", ITEMS, 415, "media-type-unsupported", files={"image": b"x"}),
     Bad("search: a form", "POST", SEARCH, 415, "media-type-unsupported", files={"image": b"x"}),
+    *(
+        Bad(
+            f"{route}: {type_}",
+            "POST",
+            path,
+            415,
+            "media-type-unsupported",
+            content=b"{}",
+            headers={"Content-Type": type_},
+        )
+        for route, path in (("items", ITEMS), ("search", SEARCH))
+        for type_ in ("text/x+json", "+json", "application/a/b+json", "application/jsonp")
+    ),
     Bad("body: no type", "PUT", PUT, 415, "media-type-unsupported", content=b'{"text": "red"}'),
     Bad("body: too large", "PUT", PUT, 413, "body-too-large", content=b" " * 1_000_001, headers=JSON_TYPE),
     Bad("form: broken picture", "PUT", PUT, 422, "image-undecodable", "/image", files={"image": b"x"}),

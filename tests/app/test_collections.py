@@ -55,6 +55,7 @@ def test_a_collection_asks_for_a_kind_of_index_and_shows_what_it_was_tuned_to(
     with client_of(settings, encoder) as client:
         statuses = [client.put(PATH, json={"index": kind}).status_code for kind in ("hnsw", "hnsw", "auto")]
         client.put(f"{PATH}/items/a", json={"text": "red"})
+        # Codes of one or two vectors tell them apart from nothing, so that FAISS gives none of them.
         client.post(f"{PATH}/items", json={"items": [{"id": str(n), "text": f"blue {n}"} for n in range(29)]})
     with Collections(settings.data_dir, lambda _: encoder) as collections:
         collections.get("shoes").compact()

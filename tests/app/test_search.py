@@ -240,3 +240,17 @@ def test_what_is_not_valid_is_told(
     )
     assert answer.status_code == status
     assert [error["location"] for error in answer.json().get("errors", [])] == ([location] if location else [])
+
+
+@pytest.mark.parametrize("type_", ["application/json", "Application/JSON; charset=utf-8", "application/vnd.x+json"])
+def test_a_valid_search_needs_no_handler_of_fastapi(
+    stocked: TestClient, monkeypatch: pytest.MonkeyPatch, type_: str
+) -> None:
+    monkeypatch.delattr("fastapi.routing.solve_dependencies")
+
+    answers = [
+        stocked.post(f"/v1/collections/{name}/search", content=b'{"query": "red"}', headers={"Content-Type": type_})
+        for name in ("default", "%64efault", "nowhere")
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
