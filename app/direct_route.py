@@ -22,6 +22,7 @@ class DirectRoute(StrictRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         assert self.body_field
+        assert not self.dependencies
         assert set(signature(endpoint).parameters) == {"body", "collection", "request"}
         self._model: type[BaseModel] = self.body_field.field_info.annotation  # type: ignore[assignment]
         self._handle_any, self.app = self.app, self._answer

@@ -6,6 +6,7 @@ something is not as asked.
 """
 
 import itertools
+import math
 import multiprocessing
 import random
 import sys
@@ -52,7 +53,7 @@ class Memory(NamedTuple):
     whole: int
     """Its own and mapped ones."""
     index: int
-    """Of the collection, which grows with what is put; mapped files count whole, though not all is read."""
+    """Of the collection, which grows with what is put; mapped files count whole, so it is lenient after a merge."""
 
 
 def run(minutes: float = MINUTES, model: Path = EMBEDDED, items: int = ITEMS) -> bool:
@@ -139,7 +140,7 @@ def _judge(seen: Answers, memory: list[Memory], patience_s: float) -> bool:
     refused = [answer for answer in seen.answers if answer.status == 503]
     p99 = [_p99(part) for part in _parts(sorted(seen.answers, key=lambda answer: answer.asked))]
     whole, beside = (
-        [float(np.median(part)) / MIB for part in _parts(kind)]
+        [float(np.median(part)) / MIB if part else math.nan for part in _parts(kind)]
         for kind in ([one.whole for one in memory], [one.whole - one.index for one in memory])
     )
     in_flight = sum(answer.seconds for answer in seen.answers) / seen.seconds

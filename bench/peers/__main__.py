@@ -60,12 +60,10 @@ def run(folder: Path, items: int, rounds: int, seconds: float, peers: list[str])
         theirs = {peer: stack.enter_context(started(peer, folder, inputs)) for peer in _installed(peers, folder)}
         ways = _ways(alone, ours, theirs)
         found = measure(ways, rounds, seconds)
-        lone = {of: ask_alone(url, inputs) for of, url in urls.items()}
-    print(
-        f"\n{date.today()}: medians of {rounds} rounds of {seconds:g} s, {items:,} items, {len(inputs.pictures)} JPEGs"
-    )
-    report(ways, found, set(theirs))
-    _report_overhead(found, index_s, lone)
+        pictures = len(inputs.pictures)
+        print(f"\n{date.today()}: medians of {rounds} rounds of {seconds:g} s, {items:,} items, {pictures} JPEGs")
+        report(ways, found, set(theirs))
+        _report_overhead(found, index_s, {of: ask_alone(url, inputs) for of, url in urls.items()})
 
 
 def _draw(folder: Path, model: Path) -> Inputs:

@@ -74,6 +74,8 @@ class VectorSource:
         self.margin = 2e-6 * math.sqrt(query.vector @ query.vector)
 
     def best(self, most: int) -> Best:
+        if not self.margin:  # all are as similar to nothing, and only all together tell which are the oldest
+            most = max(most, sum(selection.live for _, selection in self._searched.parts) + 1)
         if self._first and most <= self._first.depth:
             found = Found(self._first.found.items[:most], self._first.found.similarities[:most])
         else:

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.types import Message
 
 from tests.app.conftest import ITEMS, SEARCH
 from tests.fakes import FakeEncoder
@@ -254,3 +255,33 @@ def test_a_valid_search_needs_no_handler_of_fastapi(
     ]
 
     assert [answer.status_code for answer in answers] == [200, 200, 404]
+
+
+def test_a_search_that_breaks_off_is_told_apart_from_one_that_is_wrong(stocked: TestClient) -> None:
+    messages: list[Message] = [
+        {"type": "http.request", "body": b'{"que', "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"16")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": SEARCH,
+        "raw_path": SEARCH.encode(),
+        "query_string": b"",
+        "headers": headers,
+        "client": ("127.0.0.1", 1),
+        "state": dict(stocked.app_state),
+    }
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    assert stocked.portal
+    stocked.portal.call(stocked.app, scope, receive, send)
+
+    assert sent[0]["status"] == 499

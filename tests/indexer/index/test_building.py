@@ -132,13 +132,17 @@ def test_files_of_other_vectors_are_told_by_verify(built: Path, tmp_path: Path, 
     assert len(list(segment.approximate.problems())) == 1
 
 
-@pytest.mark.parametrize("vectors", [pictures(500)[:, :47], np.repeat(pictures(1), 500, axis=0)], ids=["odd", "equal"])
-def test_lists_hold_vectors_of_any_kind(tmp_path: Path, vectors: np.ndarray) -> None:
-    vectors = np.ascontiguousarray(vectors)
+@pytest.mark.parametrize(
+    "vectors",
+    [pictures(500)[:, :47], np.repeat(pictures(1), 500, axis=0), np.repeat(np.eye(1, 48), 500, axis=0)],
+    ids=["odd", "equal", "equal to their centroid"],
+)
+def test_vectors_of_any_kind_are_found(tmp_path: Path, vectors: np.ndarray) -> None:
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     assert write(tmp_path / "segment", "ivf", vectors, others=vectors[:20])
-    lists = ivf.Ivf.open(tmp_path / "segment")
-    found = lists.candidates(vectors[:3], 500, Selection(None, 500), lists.lists)
-    assert [sorted(rows.tolist()) for rows in found] == [list(range(500))] * 3
+    view = Segment.open(tmp_path / "segment")[0].view()
+    found = view.search(vectors[:3], 500, view.select(None))
+    assert [sorted(rows.tolist()) for rows in found.rows] == [list(range(500))] * 3
 
 
 def test_neighbours_of_a_dense_list_are_told_apart(tmp_path: Path) -> None:
@@ -166,11 +170,12 @@ def test_lists_of_one_bit_codes_are_searched_as_before(tmp_path: Path) -> None:
     index.add(vectors)
     put(tmp_path / "segment", "ivf.faiss", faiss.serialize_index(index).tobytes())
 
-    segment, _ = Segment.open(tmp_path / "segment")
+    approximate = Segment.open(tmp_path / "segment")[0].approximate
 
-    assert list(segment.approximate.problems() if segment.approximate else ["no lists"]) == []
-    view = segment.view()
-    found = view.search(vectors[:9], 10, view.select(None))
+    assert approximate
+    assert list(approximate.problems()) == []
+    found = approximate.search(vectors[:9], 10, Selection(None, len(vectors)))
+    assert found
     assert found.rows[:, 0].tolist() == list(range(9))
 
 

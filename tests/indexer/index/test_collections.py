@@ -62,6 +62,21 @@ def index_file(folder: Path) -> Path:
     return path
 
 
+def test_a_query_whose_terms_cancel_each_other_finds_the_oldest_in_one_round(
+    open_folder: Open, encoder: FakeEncoder
+) -> None:
+    collection = make(open_folder(), "ivf")
+    collection.upsert(items(encoder, range(500)))
+    collection.compact()
+    terms = (Term(vector=unit(7)), Term(vector=unit(7), weight=-1.0))
+
+    result = collection.search(SearchRequest(terms, limit=5, target={"image": 1.0}, explain=True))
+
+    assert [hit.id for hit in result.hits] == ["0", "1", "2", "3", "4"]
+    assert result.plan
+    assert result.plan.rounds == 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_collection_is_compacted_into_the_kind_that_it_asks_for(
     open_folder: Open, encoder: FakeEncoder, kind: IndexSetting
