@@ -22,9 +22,9 @@ SAMPLE_PER_LIST = 64
 """Vectors for each list from which the lists' centroids are learned."""
 ITERATIONS = 8
 CODE_BITS = 4
-"""Of a code for each part of a vector, as FAISS's fast scan wants it."""
+"""Of the code of a subvector, as FAISS's fast scan wants it."""
 SAMPLE_PER_CODE = 256
-"""Vectors for each code of a part from which the codes are learned, as FAISS does by default."""
+"""Vectors for each code of a subvector from which its codes are learned, as FAISS does by default."""
 _SEED = 1
 
 
@@ -65,8 +65,8 @@ def build_ivf(folder: Path, file: VectorFile, stop: threading.Event) -> bool:
     lists, dimension = centroids.shape
     quantizer = faiss.IndexFlatIP(dimension)
     quantizer.add(centroids)
-    parts = dimension // (2 if dimension % 2 == 0 else 1)
-    index = faiss.IndexIVFPQFastScan(quantizer, dimension, lists, parts, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    subvectors = dimension // (2 if dimension % 2 == 0 else 1)
+    index = faiss.IndexIVFPQFastScan(quantizer, dimension, lists, subvectors, CODE_BITS, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = True  # not so by default: neighbours of a dense list would have one code
     index.pq.cp.min_points_per_centroid = 1
     learned_from = file.sample(SAMPLE_PER_CODE * 2**CODE_BITS, _SEED)
