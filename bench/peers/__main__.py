@@ -8,9 +8,10 @@ from itertools import product
 from pathlib import Path
 
 from app.sample.catalogue import draw_sample
+from bench.http import process
 from bench.peers.contest import Inputs, Measured, Way, measure, report
 from bench.peers.peers import PACKAGES, Ways, how_to_install, is_installed, started
-from bench.peers.sightline import Lone, ask_alone, limits, prepare, served, served_by_readers, tokenize, ways_of
+from bench.peers.sightline import Lone, ask_alone, limits, prepare, serve, served_by_readers, tokenize, ways_of
 from models.manifest import MANIFEST
 
 FOLDER = Path.home() / ".cache" / "sightline-peers"
@@ -55,7 +56,7 @@ def run(folder: Path, items: int, rounds: int, seconds: float, peers: list[str])
         index_s = {of: prepare(scratch / of, model, items) for of, model in models.items()}
         alone = {of: limits(model, inputs) for of, model in models.items()}
         by_readers = {of: stack.enter_context(served_by_readers(scratch / of, inputs)) for of in models}
-        urls = {of: stack.enter_context(served(scratch / of)) for of in models}
+        urls = {of: stack.enter_context(process(serve, scratch / of)) for of in models}
         ours = {of: ways_of(url, inputs) | by_readers[of] for of, url in urls.items()}
         theirs = {peer: stack.enter_context(started(peer, folder, inputs)) for peer in _installed(peers, folder)}
         ways = _ways(alone, ours, theirs)

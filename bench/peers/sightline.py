@@ -56,13 +56,6 @@ def prepare(data: Path, model: Path, items: int) -> float:
 
 
 @contextmanager
-def served(data: Path) -> Iterator[str]:
-    """Its server over a folder that is prepared: the address."""
-    with process(serve, data) as url:
-        yield url
-
-
-@contextmanager
 def served_by_readers(data: Path, inputs: Inputs) -> Iterator[Ways]:
     """Searches by as many readers as there are cores, over a copy of a folder that is prepared."""
     readers, copy = usable_cores(), data.with_name(f"{data.name}-readers")
